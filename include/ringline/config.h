@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The configuration: plain data, one struct, zero means the default.
+ *
+ *	struct rl_config config = RL_CONFIG(.shards = 2, .idle_timeout_ns = RL_SEC(300));
+ *
+ * RL_CONFIG fills struct_size, by which the library knows how much of the struct the program knows;
+ * fields are only ever appended. A value outside its range is refused by rl_system_start() with one
+ * log line that names field, value and range; nothing is clamped silently.
+ */
+#ifndef RINGLINE_CONFIG_H
+#define RINGLINE_CONFIG_H
+
+#include <ringline/timer.h>
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+enum rl_log_level {
+	RL_LOG_DEFAULT,
+	RL_LOG_ERROR,
+	RL_LOG_WARN,
+	RL_LOG_INFO,
+	RL_LOG_DEBUG,
+};
+
+/**
+ * A log sink. It may be called from any thread, also from several at once.
+ *
+ * @param arg    log_arg of the configuration.
+ * @param level  How bad it is.
+ * @param shard  The shard that speaks, -1 for none.
+ * @param text   One line without its newline; borrowed. Bytes from a peer are escaped.
+ */
+typedef void (*rl_log_fn)(void *arg, enum rl_log_level level, int shard, const char *text);
+
+/** What happens at conns_max. */
+enum rl_conns_policy {
+	/** Accept and close at once, counted: a balancer in front sees it immediately. */
+	RL_CONNS_REFUSE,
+	/** Accept no more: new connections wait in the kernel's backlog. */
+	RL_CONNS_PAUSE,
+};
+
+/** Who accepts. */
+enum rl_accept_mode {
+	/** Every shard has its own listening socket on the same port (SO_REUSEPORT). */
+	RL_ACCEPT_PER_SHARD,
+	/** One acceptor thread hands sockets to the shards in turn. Not built yet: -EINVAL. */
+	RL_ACCEPT_ROUND_ROBIN,
+};
+
+/** Kernel features above the floor that rl_config.without can forbid, to test each fallback. */
+enum rl_feature {
+	/** IORING_SETUP_DEFER_TASKRUN, Linux 6.1; without: COOP_TASKRUN. */
+	RL_FEATURE_DEFER_TASKRUN = 1u << 0,
+	/** IORING_SETUP_NO_SQARRAY, Linux 6.6; without: the indirection array. */
+	RL_FEATURE_NO_SQARRAY = 1u << 1,
+	/** A registered ring descriptor, Linux 5.18; without: the plain one. */
+	RL_FEATURE_REGISTERED_RING = 1u << 2,
+	/** Minimum wait in io_uring_enter, Linux 6.12; without: batched waits are not used. */
+	RL_FEATURE_MIN_WAIT = 1u << 3,
+	/** Fixed files for accepted sockets; without: plain descriptors. */
+	RL_FEATURE_FIXED_FILES = 1u << 4,
+};
+
+struct rl_config {
+	/** sizeof(struct rl_config) as the program was compiled; RL_CONFIG fills it. */
+	size_t struct_size;
+
+	/** Shards, 1 to 256. Default: one per allowed logical CPU, because a shard is a pinned core. */
+	uint32_t shards;
+	/** CPUs to pin to, "0,2-3", at least as many as shards. Default: the allowed ones, in order. */
+	const char *cpus;
+
+	/** Submission queue entries, power of two, 64 to 16384. Default 1024: a turn's requests. */
+	uint32_t sq_entries;
+	/**
+	 * Completion queue entries, power of two, 256 to 65536, at least 4 x sq_entries. Default 16384
+	 * or that: an overflow ends multishots.
+	 */
+	uint32_t cq_entries;
+	/** Completions taken per turn, 16 to 65536. Default 4096: a turn stays below some milliseconds. */
+	uint32_t turn_cqes_max;
+	/** Actors run per turn, 1 to 65536. Default 1024, for the same reason. */
+	uint32_t turn_actors_max;
+	/** Messages per actor and turn, 1 to 1024. Default 16: fairness against cache warmth. */
+	uint32_t actor_batch_max;
+
+	/** Actors per shard, conns_max to 2^24 - 1. Default: conns_max + 1024. */
+	uint32_t actors_max;
+	/** Messages in one actor's mailbox, 1 to 65536. Default 1024. */
+	uint32_t mailbox_max;
+	/** Messages in all mailboxes of a shard, 1 to 2^24. Default 65536. */
+	uint32_t messages_max;
+	/** Timers of actors per shard, 1 to 2^24 - 1. Default 1,048,576. */
+	uint32_t timers_max;
+
+	/**
+	 * Connections per shard, 1 to 2^20. Default: 90 % of RLIMIT_NOFILE over shards, at most 65536,
+	 * and no more than leave room for ringline's own descriptors.
+	 */
+	uint32_t conns_max;
+	/** What happens at conns_max. */
+	enum rl_conns_policy conns_policy;
+	/** Who accepts. */
+	enum rl_accept_mode accept_mode;
+	/** Accept requests in flight per listener and shard, 1 to 256. Default 8: a burst's worth. */
+	uint32_t accepts_in_flight;
+	/** listen(2) backlog, 1 to 65535. Default 4096; the kernel cuts it at net.core.somaxconn. */
+	uint32_t backlog;
+
+	/**
+	 * Receive buffers per shard, power of two, 8 to 32768. Default 256: a batch, not one per
+	 * connection.
+	 */
+	uint32_t recv_buffers;
+	/** Bytes of each, 1024 to 65536. Default 16384: smaller ones cost 20 % on 64 KiB messages. */
+	uint32_t recv_buffer_bytes;
+	/**
+	 * Bytes that an actor may leave unconsumed, 1024 to 16 MiB. Default 64 KiB; more ends it
+	 * ("limit").
+	 */
+	uint32_t recv_pending_max_bytes;
+	/**
+	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default: 2 x the
+	 * receive buffers.
+	 */
+	size_t recv_pool_bytes;
+
+	/** Bytes per shard for queued output, 4 MiB to 1 TiB. Default 256 MiB, committed as used. */
+	size_t send_pool_bytes;
+	/** RL_MSG_WRITABLE comes below this, 1 to 512 MiB. Default 64 KiB, or a quarter of high. */
+	uint32_t send_low_bytes;
+	/** Sends answer HIGH above this, more than low, to 512 MiB. Default 256 KiB. */
+	uint32_t send_high_bytes;
+	/**
+	 * No connection queues more: at least send_high_bytes + recv_pending_max_bytes +
+	 * recv_buffer_bytes, to 1 GiB, at most send_pool_bytes. Default 1 MiB, or the least that this
+	 * allows.
+	 */
+	uint32_t send_cap_bytes;
+
+	/** Deadlines in nanoseconds; -1: none. Each closes with its own reason. */
+	int64_t connect_timeout_ns; /* default 10 s */
+	int64_t first_byte_timeout_ns; /* default none; a protocol whose client speaks first sets 10 s */
+	int64_t idle_timeout_ns; /* default 60 s */
+	int64_t stall_timeout_ns; /* default 30 s */
+	int64_t linger_timeout_ns; /* default 2 s */
+	int64_t drain_timeout_ns; /* default 10 s */
+
+	/** Log sink and its argument. Default: stderr. */
+	rl_log_fn log;
+	void *log_arg;
+	/** Least severe level that is logged. Default: RL_LOG_WARN. */
+	enum rl_log_level log_level;
+
+	/** Kernel features to do without, enum rl_feature or-ed; for tests. */
+	uint32_t without;
+};
+
+/** A configuration with the given fields, everything else at its default. */
+#ifndef __cplusplus
+#define RL_CONFIG(...) ((struct rl_config){ .struct_size = sizeof(struct rl_config), __VA_ARGS__ })
+#endif
+
+RL_END_DECLS
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Connections: actors that own a byte stream (TCP or a Unix socket).
+ *
+ * All verbs but rl_conn_open() work on the stream of the running actor itself: a connection is
+ * written by its own actor only, so there is nothing to lock and no question of which thread one is
+ * on. Everybody else sends that actor a message.
+ *
+ * Backpressure, outward: a send is taken (0), taken above the high mark (RL_CONN_SEND_HIGH), or
+ * refused with nothing queued (-EAGAIN at the cap or when the shard's send memory is out). After the
+ * first HIGH or -EAGAIN exactly one RL_MSG_WRITABLE follows, when output fell below the low mark.
+ * Backpressure, inward: with automatic pause (the default for accepted connections) RL_MSG_RECV
+ * comes only while output is at or below the high mark, so an actor that sends no more than it
+ * received never sees a refusal. It is off for connections that this end opened: two ends that both
+ * stop reading while their output is high would wait for each other for ever, so one side must keep
+ * reading.
+ */
+#ifndef RINGLINE_CONN_H
+#define RINGLINE_CONN_H
+
+#include <ringline/actor.h>
+#include <ringline/addr.h>
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+/** A send's third answer: taken, but output is above the high mark; RL_MSG_WRITABLE follows. */
+#define RL_CONN_SEND_HIGH 3
+
+enum rl_conn_switch {
+	RL_CONN_DEFAULT,
+	RL_CONN_ON,
+	RL_CONN_OFF,
+};
+
+/** How a connection differs from the configuration; zero means "as configured". */
+struct rl_conn_options {
+	/** Deadline for the connect (outbound only); 0: connect_timeout_ns, -1: none. */
+	int64_t connect_timeout_ns;
+	/** 0: idle_timeout_ns of the configuration, -1: none. */
+	int64_t idle_timeout_ns;
+	/** 0: first_byte_timeout_ns of the configuration, -1: none. */
+	int64_t first_byte_timeout_ns;
+	/** Automatic pause; default: on for accepted connections, off for opened ones. */
+	enum rl_conn_switch auto_pause;
+};
+
+/**
+ * Open a connection to @p url and spawn the actor that owns it, on the running actor's shard.
+ *
+ * The new actor gets RL_MSG_START, then either RL_MSG_OPEN or, when no connection was made,
+ * RL_MSG_STOP with RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno: exactly one
+ * outcome. It may send as soon as it started; what it sends leaves when the stream is open.
+ *
+ * @param self     The actor whose handler is running.
+ * @param url      tcp://HOST:PORT with a numeric HOST, or unix:/path, unix:@abstract.
+ * @param def      What the new actor is.
+ * @param arg      Comes in its RL_MSG_START.
+ * @param options  How it differs from the configuration; NULL: not at all.
+ * @param id       Where its id goes; NULL if not wanted.
+ *
+ * Context:   actor handler.
+ * Ownership: borrows @p url and @p options; @p def must outlive the system.
+ * Cost:      two system calls for the socket; the connect itself is a ring request.
+ * Returns:   0
+ *            -EINVAL  the URL, with one log line naming the offending part
+ *            -ENOBUFS  actors_max or conns_max is reached
+ *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
+ *            -ESHUTDOWN  the system drains
+ */
+RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,
+					 const struct rl_actor_def *def, void *arg,
+					 const struct rl_conn_options *options, rl_actor_id *id);
+
+/**
+ * Queue bytes for the peer.
+ *
+ * Everything that is sent in one turn leaves in one system call at its end, in the order in which it
+ * was sent. Taken does not mean delivered: a failed send fails the connection, and what was still
+ * queued then is lost with it.
+ *
+ * @param self  The connection's own actor, its handler running.
+ * @param data  The bytes.
+ * @param len   How many; 0 is allowed and does nothing.
+ *
+ * Context:   actor handler.
+ * Ownership: copies @p data.
+ * Cost:      one copy, no allocation, no system call.
+ * Returns:   0
+ *            RL_CONN_SEND_HIGH  taken; output is above the high mark, RL_MSG_WRITABLE follows
+ *            -EAGAIN     nothing taken: the cap, or the shard's send memory; RL_MSG_WRITABLE follows
+ *            -EMSGSIZE   @p len is above send_cap_bytes
+ *            -ENOTCONN   @p self has no stream
+ *            -ESHUTDOWN  the write side was shut or the end was decided
+ */
+RL_EXPORT RL_MUST_CHECK int rl_conn_send(struct rl_actor *self, const void *data, size_t len);
+
+/**
+ * Say how many bytes of this RL_MSG_RECV were consumed; without a call, all were.
+ *
+ * The rest stays and comes again, in front of what arrives next. A handler that has to wait for
+ * more bytes consumes what it can and returns 0. One that can't go on now (its own output is
+ * refused, for instance) returns -EAGAIN: then reading pauses and the rest comes again with the next
+ * RL_MSG_WRITABLE that is owed to this actor, or after rl_conn_resume().
+ *
+ * @param self   The connection's own actor, while it handles RL_MSG_RECV.
+ * @param bytes  How many bytes from the front of msg->recv.data; at most msg->recv.len.
+ *
+ * Context:   actor handler, RL_MSG_RECV only (asserted).
+ * Cost:      one store; the rest is copied once when the handler returns.
+ * Returns:   nothing.
+ */
+RL_EXPORT void rl_conn_consumed(struct rl_actor *self, size_t bytes);
+
+/**
+ * Stop the delivery of RL_MSG_RECV until rl_conn_resume().
+ *
+ * The kernel's receive window closes in turn, so the peer is held back; no byte is lost. While a
+ * connection is paused the idle and first-byte deadlines don't run, and a reset by the peer is
+ * noticed only at the next send or at resume.
+ *
+ * @param self  The connection's own actor.
+ *
+ * Context:   actor handler.
+ * Cost:      one store; a cancel goes out with this turn's system call.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ */
+RL_EXPORT int rl_conn_pause(struct rl_actor *self);
+
+/**
+ * Undo rl_conn_pause(), and ask again for bytes that an -EAGAIN left behind.
+ *
+ * @param self  The connection's own actor.
+ *
+ * Context:   actor handler.
+ * Cost:      one store; receiving is armed again with this turn's system call.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ */
+RL_EXPORT int rl_conn_resume(struct rl_actor *self);
+
+/**
+ * Send FIN after all that is queued, and keep on receiving.
+ *
+ * @param self  The connection's own actor.
+ *
+ * Context:   actor handler.
+ * Cost:      one store; the request goes out when the output is empty.
+ * Returns:   0
+ *            -ENOTCONN   @p self has no stream
+ *            -ESHUTDOWN  it was already done, or the end was decided
+ */
+RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
+
+/**
+ * End gracefully: let the output leave, send FIN, wait for the peer's, close.
+ *
+ * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
+ * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
+ * at the end of all that.
+ *
+ * @param self  The connection's own actor.
+ *
+ * Context:   actor handler.
+ * Cost:      one store.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ *            -ESHUTDOWN  the end was already decided
+ */
+RL_EXPORT int rl_conn_close(struct rl_actor *self);
+
+/**
+ * End now: output is discarded, the peer of a TCP connection gets RST.
+ *
+ * Takes effect when the handler returned, and overrides a graceful end that is under way.
+ *
+ * @param self  The connection's own actor.
+ *
+ * Context:   actor handler.
+ * Cost:      one store.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ */
+RL_EXPORT int rl_conn_abort(struct rl_actor *self);
+
+/**
+ * Copy the peer's address.
+ *
+ * @param self  The connection's own actor.
+ * @param peer  Where it goes.
+ *
+ * Context:   actor handler.
+ * Cost:      a copy of 24 bytes.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ */
+RL_EXPORT int rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer);
+
+/** One connection's figures. */
+struct rl_conn_stats {
+	/** Bytes received from and taken by the peer's side so far. */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	/** Output that was sent but not yet taken by the kernel. */
+	size_t queued_bytes;
+	/** Received bytes that wait for the actor (left over, or held while paused). */
+	size_t pending_bytes;
+};
+
+/**
+ * Read the figures of the running actor's connection.
+ *
+ * @param self   The connection's own actor.
+ * @param stats  Where they go.
+ *
+ * Context:   actor handler.
+ * Cost:      a few loads.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream
+ */
+RL_EXPORT int rl_conn_stats(const struct rl_actor *self, struct rl_conn_stats *stats);
+
+RL_END_DECLS
+
+#endif

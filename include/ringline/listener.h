@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Listeners make connection actors out of accepted sockets, on every shard.
+ */
+#ifndef RINGLINE_LISTENER_H
+#define RINGLINE_LISTENER_H
+
+#include <ringline/actor.h>
+#include <ringline/conn.h>
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+/** The longest URL, its NUL included: a Unix path has at most 107 bytes. */
+#define RL_URL_MAX 128
+
+/** What a listener's connections share; zero means "as configured". */
+struct rl_listener_options {
+	/** Comes in the RL_MSG_START of every accepted connection. */
+	void *arg;
+	/** How its connections differ from the configuration. */
+	struct rl_conn_options conn;
+	/** Do not fetch peer addresses: RL_MSG_OPEN then carries RL_ADDR_NONE. */
+	bool peer_addr_off;
+};
+
+/**
+ * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
+ *
+ * Returns when every shard listens; on failure none does, and one log line says why. A TCP port that
+ * somebody else listens on is -EADDRINUSE although the shards share it among themselves.
+ *
+ * @param sys      The system.
+ * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
+ *                 unix:/path, unix:@abstract.
+ * @param def      What each connection's actor is.
+ * @param options  What its connections share; NULL: nothing.
+ * @param id       Where the listener's id goes; NULL if not wanted.
+ *
+ * Context:   any thread but a shard's; blocks until the shards answered.
+ * Ownership: borrows @p url and @p options; @p def must outlive the system.
+ * Cost:      system calls on every shard.
+ * Returns:   0
+ *            -EINVAL  the URL or an option, with one log line naming the offending part
+ *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
+ *            -ENOBUFS  no room for another listener (16)
+ *            -ESHUTDOWN  the system drains
+ */
+RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *url,
+					     const struct rl_actor_def *def,
+					     const struct rl_listener_options *options,
+					     rl_listener_id *id);
+
+/**
+ * Write the URL that a listener is bound to, with the port that the kernel chose.
+ *
+ * @param sys  The system.
+ * @param id   The listener.
+ * @param url  Where it goes, RL_URL_MAX bytes; empty on failure.
+ *
+ * Context:   any thread.
+ * Cost:      a copy.
+ * Returns:   0
+ *            -ENOENT  no such listener
+ */
+RL_EXPORT int rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX]);
+
+/**
+ * Stop accepting: no connection is accepted after this returned. Those that exist live on.
+ *
+ * @param sys  The system.
+ * @param id   The listener.
+ *
+ * Context:   any thread but a shard's; blocks until the shards answered.
+ * Cost:      system calls on every shard.
+ * Returns:   0
+ *            -ENOENT  no such listener
+ */
+RL_EXPORT int rl_listener_close(struct rl_system *sys, rl_listener_id id);
+
+RL_END_DECLS
+
+#endif

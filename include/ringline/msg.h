@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What an actor receives.
+ *
+ * Everything that happens to an actor arrives as one of these, one at a time, in its receive
+ * function. The struct and all that it points to are borrowed: valid until receive returns. Kinds
+ * below RL_MSG_USER are ringline's, the rest are the program's.
+ */
+#ifndef RINGLINE_MSG_H
+#define RINGLINE_MSG_H
+
+#include <ringline/addr.h>
+#include <ringline/reason.h>
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+enum rl_msg_kind {
+	/** The first message ever: start.arg is the argument of the spawn or the listener. */
+	RL_MSG_START = 1,
+	/** The stream is usable: accepted, or connected. */
+	RL_MSG_OPEN,
+	/** Bytes arrived; see rl_conn_consumed() for taking only part of them. */
+	RL_MSG_RECV,
+	/** Output fell below the low mark, once after the first HIGH or -EAGAIN. */
+	RL_MSG_WRITABLE,
+	/** The peer will send no more; all its bytes were delivered. The write side still works. */
+	RL_MSG_EOF,
+	/** A timer of this actor is due. */
+	RL_MSG_TIMER,
+	/** The system drains: finish before the deadline. Unhandled, it ends the actor normally. */
+	RL_MSG_SHUTDOWN,
+	/** The last message ever, exactly once, with the reason. */
+	RL_MSG_STOP,
+
+	/** The first kind that belongs to the program. */
+	RL_MSG_USER = 0x100
+};
+
+/** The most bytes that a message carries inside itself. */
+#define RL_MSG_INLINE_MAX 32
+
+struct rl_msg {
+	/** An enum rl_msg_kind, or a number of the program's own from RL_MSG_USER on. */
+	uint32_t kind;
+	/** Bytes at user.data; 0 for ringline's own kinds. */
+	uint32_t len;
+	/** Who sent it: no id for ringline's own kinds and for foreign threads. */
+	rl_actor_id from;
+	union {
+		struct {
+			/** The argument given to the spawn, the listener or rl_conn_open(). */
+			void *arg;
+		} start;
+		struct {
+			/** The other end. */
+			const struct rl_addr *peer;
+			/** True when this end called rl_conn_open(). */
+			bool outbound;
+		} open;
+		struct {
+			/** The bytes, in place: ringline's memory until receive returns. */
+			const uint8_t *data;
+			/** How many; never 0. */
+			size_t len;
+		} recv;
+		struct {
+			/** Bytes of output still queued. */
+			size_t queued_bytes;
+		} writable;
+		struct {
+			/** Bytes that the actor left over and that are now lost to it. */
+			size_t leftover_bytes;
+		} eof;
+		struct {
+			/** Which timer; already over when it was a one-shot. */
+			rl_timer_id id;
+			/** What rl_timer_start() was given. */
+			uint64_t tag;
+		} timer;
+		struct {
+			/** When what is left is cut, on the clock of rl_shard_now_ns(). */
+			uint64_t deadline_ns;
+		} shutdown;
+		struct {
+			enum rl_reason reason;
+			/** A negative errno where the reason has one, else 0. */
+			int error;
+		} stop;
+		struct {
+			/** The payload of a program's own message, aligned for any type. */
+			const void *data;
+		} user;
+	};
+};
+
+RL_END_DECLS
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Counters. Each shard has its own set, written by that shard alone; a reader on another thread gets
+ * each counter whole, but not all of them from one instant. After rl_system_run() returned they
+ * balance: accepted + opened = sum of closed, bufs_lent = bufs_home.
+ */
+#ifndef RINGLINE_STATS_H
+#define RINGLINE_STATS_H
+
+#include <ringline/reason.h>
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+/** Why a message did not arrive. */
+struct rl_stats_undelivered {
+	/** The mailbox was full. */
+	uint64_t full;
+	/** The actor had ended. */
+	uint64_t gone;
+	/** The system was stopping. */
+	uint64_t stopping;
+};
+
+struct rl_stats {
+	/** Connections accepted and given an actor. */
+	uint64_t accepted;
+	/** Outbound connections begun by rl_conn_open(). */
+	uint64_t opened;
+	/** Accepted sockets closed at once because conns_max was reached (policy "refuse"). */
+	uint64_t refused;
+	/** Accept requests that failed, and were tried again. */
+	uint64_t accept_errors;
+	/** Connections that ended, by enum rl_reason. */
+	uint64_t closed[RL_REASON_COUNT];
+	/** Payload bytes received and taken by the kernel for sending. */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	/** Bytes received after the end was decided, and discarded. */
+	uint64_t bytes_discarded;
+	/** Receive buffers that the kernel lent us, and that went home. */
+	uint64_t bufs_lent;
+	uint64_t bufs_home;
+	/** Receive completions with data; send requests; sends that the kernel took only in part. */
+	uint64_t recvs;
+	uint64_t sends;
+	uint64_t sends_short;
+	/** Sends refused with -EAGAIN, at the cap or for want of memory. */
+	uint64_t sends_refused;
+	/** Connections that waited for a receive buffer. */
+	uint64_t enobufs_parks;
+	/** Times that receiving was paused, by the actor or automatically. */
+	uint64_t pauses;
+	/** Handlers that answered -EAGAIN with no notice owed: only rl_conn_resume() helps. */
+	uint64_t again_unowed;
+	/** io_uring_enter calls, completions, completion queue overflows seen, turns of the loop. */
+	uint64_t enters;
+	uint64_t cqes;
+	uint64_t cq_overflows;
+	uint64_t turns;
+	/** Times that a request had to wait for room in the submission queue. */
+	uint64_t sq_full;
+	/** Actors started and stopped. */
+	uint64_t actors_started;
+	uint64_t actors_stopped;
+	/** Messages sent to actors, delivered, not handled by their handler, and not delivered. */
+	uint64_t msgs_sent;
+	uint64_t msgs_delivered;
+	uint64_t msgs_unhandled;
+	struct rl_stats_undelivered undelivered;
+	/** Timers that came. */
+	uint64_t timers_fired;
+	/** Times that a foreign thread had to wake the shard. */
+	uint64_t wakeups;
+	/** Completions with an identity that ringline does not know; always 0. */
+	uint64_t cqes_unknown;
+	/** Accepts that found the file table full; always 0, since the table has room by construction. */
+	uint64_t accept_enfile;
+};
+
+RL_END_DECLS
+
+#endif
