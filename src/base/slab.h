@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * A slab: fixed-size, type-stable slots in reserved address space.
+ *
+ * Memory is committed in steps of at least 64 KiB as slots are first used and never moves, so a slot
+ * is always memory of its type: a late completion may look at a freed slot, and finds a state there.
+ * Free slots are reused last in, first out, because they are warm. Slots are zeroed at their first
+ * use only.
+ *
+ * Slot numbers start at 0. A slab can tell whether a number was ever in use (rli_slab_at()), which is
+ * what resolving a user's id starts with.
+ */
+#ifndef RINGLINE_BASE_SLAB_H
+#define RINGLINE_BASE_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct slab {
+	uint8_t *base;
+	size_t reserved_bytes;
+	size_t committed_bytes;
+	uint32_t slot_size; /* from one slot to the next */
+	uint32_t slots_max;
+	uint32_t slots_used; /* slots that were ever given out: 0 .. slots_used - 1 */
+	uint32_t taken; /* given out at the moment */
+	uint32_t free_first; /* slot number + 1 of the free list's first, 0: none */
+};
+
+/*
+ * @slot_size is rounded up to 16 bytes, which is also how a slot is aligned (a debug build puts a
+ * guard word behind each slot, so don't count on more). The first 4 bytes of a *free* slot hold the free list, all
+ * other bytes stay as the owner left them (so a generation counter must not be first).
+ * 0, -ENOMEM.
+ */
+int rli_slab_init(struct slab *slab, size_t slot_size, uint32_t slots_max);
+
+/* Every slot must have been given back, or the owner no longer cares. Zeroed memory is fine. */
+void rli_slab_fini(struct slab *slab);
+
+/* A slot, or NULL when slots_max are taken or the host has no memory. */
+void *rli_slab_take(struct slab *slab);
+
+/* Giving a slot back twice, or with bytes written behind its end, is caught in debug builds. */
+void rli_slab_give(struct slab *slab, void *slot);
+
+/* The slot with this number, or NULL if that was never in use. It may be free at the moment. */
+static inline void *
+rli_slab_at(const struct slab *slab, uint32_t number)
+{
+	if (number >= slab->slots_used) {
+		return NULL;
+	}
+	return slab->base + (size_t)number * slab->slot_size;
+}
+
+uint32_t rli_slab_number(const struct slab *slab, const void *slot);
+
+/* Address space of the slab in bytes, for the start line. */
+size_t rli_slab_reserved_bytes(const struct slab *slab);
+
+#endif
