@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Chunks: size-classed memory for bytes that wait, one pool for output and one for paused input.
+ *
+ * A pool is a number of equal spans within one reservation. A span is carved into chunks of one class
+ * and goes back to the common stock when all of them are home, so one budget bounds the whole pool
+ * whatever mix of sizes comes along. Memory is committed when a span is first used.
+ */
+#ifndef RINGLINE_SHARD_CHUNK_H
+#define RINGLINE_SHARD_CHUNK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define CHUNK_CLASSES	 5 /* 256, 1024, 4096, 16384, 65536 bytes of payload */
+#define CHUNK_BYTES_MAX	 65536
+#define CHUNK_SPAN_BYTES 69632 /* 17 pages: one 65536, four 16384, ... with their headers */
+
+/* The bytes from start to end are filled; end to capacity is room. */
+struct chunk {
+	struct chunk *next;
+	uint32_t start;
+	uint32_t end;
+	uint32_t capacity;
+	uint32_t span;
+	uint8_t data[];
+};
+
+struct chunk_span {
+	struct list_node node; /* on its class's list while it has a free chunk, else on none */
+	struct chunk *free;
+	uint16_t carved; /* chunks that were ever cut out since it got its class */
+	uint16_t taken;
+	uint8_t class;
+};
+
+struct chunk_pool {
+	uint8_t *memory;
+	struct chunk_span *spans;
+	struct list with_free[CHUNK_CLASSES];
+	struct list empty; /* spans without a class */
+	uint32_t spans_max;
+	uint32_t spans_used; /* spans that were ever touched */
+	uint32_t spans_committed;
+	uint32_t chunks_taken;
+	size_t reserved_bytes;
+};
+
+/* @bytes is rounded up to whole spans. 0, -ENOMEM. */
+int rli_chunk_pool_init(struct chunk_pool *pool, size_t bytes);
+
+void rli_chunk_pool_fini(struct chunk_pool *pool);
+
+/*
+ * An empty chunk whose capacity is the smallest class that holds @bytes, or the largest there is.
+ * NULL when the pool has none of that class and no span left.
+ */
+struct chunk *rli_chunk_take(struct chunk_pool *pool, size_t bytes);
+
+void rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk);
+
+#endif

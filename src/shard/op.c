@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Taking completions to their ops, and the cancel rule. The invariant: an op that is IDLE has nothing
+ * outstanding in the kernel, neither a request nor a cancel.
+ */
+#include "shard/op.h"
+
+#include "base/log.h"
+#include "shard/shard.h"
+
+/* No object lives in the first page; a smaller user_data is not ours. */
+#define OP_ADDRESS_MIN 4096
+
+bool
+rli_op_cancel(struct rl_shard *shard, struct op *op)
+{
+	struct io_uring_sqe *sqe;
+
+	if (op->state != OP_ARMED) {
+		return true;
+	}
+	sqe = rli_ring_sqe(shard->ring);
+	if (sqe == NULL) {
+		counters_add(&shard->counters, sq_full, 1);
+		return false;
+	}
+	io_uring_prep_cancel64(sqe, (uintptr_t)op, 0);
+	sqe->user_data = (uintptr_t)op | OP_TAG_CANCEL;
+	op->state = OP_CANCELLING;
+	op->cancel_out = true;
+	return true;
+}
+
+static void
+op_cancel_completed(struct rl_shard *shard, struct op *op)
+{
+	RL_ASSERT(op->cancel_out);
+	RL_ASSERT(op->state == OP_CANCELLING);
+	op->cancel_out = false;
+	if (op->target_out) {
+		return; /* whatever the cancel's result: an op ends at its own last completion */
+	}
+	op->state = OP_IDLE;
+	op->done(shard, op, 0, OP_F_SETTLED);
+}
+
+void
+rli_op_complete(struct rl_shard *shard, uint64_t user_data, int32_t res, uint32_t flags)
+{
+	struct op *op = (struct op *)(uintptr_t)(user_data & ~(uint64_t)(OP_ALIGN - 1));
+
+	if (user_data < OP_ADDRESS_MIN) {
+		counters_add(&shard->counters, cqes_unknown, 1);
+		RL_DEBUG_ASSERT(!"a completion that is nobody's");
+		return;
+	}
+	if (user_data & OP_TAG_CANCEL) {
+		op_cancel_completed(shard, op);
+		return;
+	}
+	RL_ASSERT(op->target_out);
+	if (!(flags & IORING_CQE_F_MORE)) {
+		op->target_out = false;
+		if (!op->cancel_out) {
+			op->state = OP_IDLE;
+		}
+	}
+	op->done(shard, op, res, flags);
+}
