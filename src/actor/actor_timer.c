@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Timers of actors. Invariant: a timer is on exactly one list of its actor, timers while the wheel
+ * has it and timers_due from then until its message was delivered, so cancelling reaches it in both.
+ */
+#include "actor/actor_timer.h"
+
+#include <errno.h>
+
+#include <ringline/timer.h>
+
+#include "base/id.h"
+
+static int
+actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns, uint64_t tag,
+		  rl_timer_id *id)
+{
+	struct rl_shard *shard = actor->shard;
+	struct actor_timer *timer;
+	uint64_t deadline_ns = shard->now_ns + delay_ns;
+
+	if (actor->life == ACTOR_ENDING) {
+		return -ESHUTDOWN;
+	}
+	timer = rli_slab_take(&shard->actors->timers);
+	if (timer == NULL) {
+		return -ENOBUFS;
+	}
+	if (deadline_ns < shard->now_ns) {
+		deadline_ns = UINT64_MAX; /* further off than the clock goes */
+	}
+	timer->generation = id_generation_next(timer->generation);
+	timer->actor = actor;
+	timer->tag = tag;
+	timer->period_ns = period_ns;
+	list_node_init(&timer->node);
+	list_push_back(&actor->timers, &timer->node);
+	rli_timer_init(&timer->timer, TIMER_ACTOR);
+	rli_wheel_start(&shard->wheel, &timer->timer, deadline_ns);
+	if (id != NULL) {
+		id->private_bits = id_pack(timer->generation, shard->id,
+					   rli_slab_number(&shard->actors->timers, timer));
+	}
+	return 0;
+}
+
+static void
+actor_timer_free(struct actor_timer *timer)
+{
+	struct rl_shard *shard = timer->actor->shard;
+
+	(void)rli_wheel_cancel(&shard->wheel, &timer->timer); /* false: it is due already */
+	list_remove(&timer->node);
+	timer->actor = NULL;
+	rli_slab_give(&shard->actors->timers, timer);
+}
+
+int
+rl_timer_start(struct rl_actor *self, uint64_t delay_ns, uint64_t tag, rl_timer_id *id)
+{
+	return actor_timer_start(self, delay_ns, 0, tag, id);
+}
+
+int
+rl_timer_start_every(struct rl_actor *self, uint64_t period_ns, uint64_t tag, rl_timer_id *id)
+{
+	if (period_ns < (uint64_t)RL_MS(1)) {
+		return -EINVAL;
+	}
+	return actor_timer_start(self, period_ns, period_ns, tag, id);
+}
+
+int
+rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
+{
+	struct rl_shard *shard = self->shard;
+	struct actor_timer *timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
+
+	if (timer == NULL || id_shard(id.private_bits) != shard->id || timer->actor != self ||
+	    timer->generation != id_generation(id.private_bits)) {
+		return -ENOENT;
+	}
+	actor_timer_free(timer);
+	return 0;
+}
+
+void
+rli_actor_timer_due(struct timer *timer)
+{
+	struct actor_timer *due = list_entry(timer, struct actor_timer, timer);
+
+	list_remove(&due->node);
+	list_push_back(&due->actor->timers_due, &due->node);
+	rli_actor_ready(due->actor);
+}
+
+/* The next multiple of the period that lies ahead: what was missed is skipped. */
+static void
+actor_timer_again(struct actor_timer *timer)
+{
+	struct rl_shard *shard = timer->actor->shard;
+	uint64_t deadline_ns = timer->timer.deadline_ns + timer->period_ns;
+
+	if (deadline_ns <= shard->now_ns) {
+		uint64_t missed = (shard->now_ns - deadline_ns) / timer->period_ns + 1;
+
+		deadline_ns += missed * timer->period_ns;
+	}
+	list_remove(&timer->node);
+	list_push_back(&timer->actor->timers, &timer->node);
+	rli_wheel_start(&shard->wheel, &timer->timer, deadline_ns);
+}
+
+/* Armed again, or freed, before the handler runs: so the handler may cancel it or start another. */
+void
+rli_actor_timer_deliver(struct rl_actor *actor)
+{
+	struct actor_timer *timer =
+		list_entry(list_first(&actor->timers_due), struct actor_timer, node);
+	struct rl_shard *shard = actor->shard;
+	struct rl_msg msg = { .kind = RL_MSG_TIMER };
+
+	msg.timer.tag = timer->tag;
+	msg.timer.id.private_bits = id_pack(timer->generation, shard->id,
+					    rli_slab_number(&shard->actors->timers, timer));
+	if (timer->period_ns != 0) {
+		actor_timer_again(timer);
+	} else {
+		actor_timer_free(timer);
+	}
+	counters_add(&shard->counters, timers_fired, 1);
+	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
+}
+
+void
+rli_actor_timers_clear(struct rl_actor *actor)
+{
+	struct list_node *node;
+
+	while ((node = list_first(&actor->timers)) != NULL) {
+		actor_timer_free(list_entry(node, struct actor_timer, node));
+	}
+	while ((node = list_first(&actor->timers_due)) != NULL) {
+		actor_timer_free(list_entry(node, struct actor_timer, node));
+	}
+}
