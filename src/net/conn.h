@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Connections: an actor's byte stream.
+ *
+ *	conn.c           birth, the order of its messages, death
+ *	conn_recv.c      receiving: arm, slices, leftovers, pause
+ *	conn_send.c      sending: output, one gathered send in flight
+ *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
+ *	conn_deadline.c  idle, first byte, stall, linger over one timer
+ *	conn_open.c      outbound
+ *
+ * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
+ * shutdown, reset, close). A slot is recycled only when all three are IDLE.
+ */
+#ifndef RINGLINE_NET_CONN_H
+#define RINGLINE_NET_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ringline/conn.h>
+
+#include "actor/actor.h"
+#include "net/net.h"
+#include "shard/shard.h"
+
+enum conn_state {
+	CONN_FREE,
+	CONN_CONNECTING, /* outbound, the connect is under way */
+	CONN_OPEN,
+	CONN_FLUSHING, /* the end was decided: output leaves, input is discarded */
+	CONN_LINGERING, /* FIN was sent: input is discarded until the peer's FIN or the deadline */
+	CONN_CANCELLING, /* nothing leaves any more; waits until its ops are IDLE */
+	CONN_RESETTING, /* the connect to AF_UNSPEC, which sends RST, is under way */
+	CONN_CLOSING, /* the close is under way */
+	CONN_CLOSED,
+};
+
+/* What an actor left unconsumed: data[start..end) of a buffer that is twice the limit long. */
+struct pending {
+	uint32_t slab_link;
+	uint32_t start;
+	uint32_t end;
+	uint32_t spare;
+	uint8_t data[];
+};
+
+struct connect;
+
+struct conn {
+	uint32_t slab_link;
+	int fd; /* descriptor, or slot of the fixed-file table */
+	struct op recv;
+	struct op send;
+	struct op control;
+	struct rl_actor *actor;
+	struct rl_shard *shard;
+	struct list_node dirty; /* on net->dirty */
+	struct list_node parked; /* on net->parked */
+	struct list_node starved; /* on net->starved */
+
+	/* input: first arrived (copied while paused), then lent (in place), after what is pending */
+	struct pending *pending;
+	struct chunk *arrived_first;
+	struct chunk *arrived_last;
+	uint32_t arrived_bytes;
+	uint16_t lent_first;
+	uint16_t lent_last;
+
+	/* output: out_bytes in all, the first inflight_bytes of them in the kernel's hands */
+	struct chunk *out_first;
+	struct chunk *out_last;
+	uint32_t out_bytes;
+	uint32_t inflight_bytes;
+
+	struct timer timer; /* the earliest deadline, lazily: see conn_deadline.c */
+	uint64_t active_ns; /* last byte either way */
+	uint64_t send_since_ns; /* last progress of the output */
+	uint64_t until_ns; /* OPEN: first-byte deadline, LINGERING: linger deadline; 0: none */
+	int64_t idle_timeout_ns; /* -1: none */
+
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	struct connect *connect; /* while CONNECTING */
+	struct rl_addr peer;
+
+	int input_error; /* why input ended, 0: it did not, or by FIN */
+	uint8_t state; /* enum conn_state */
+	uint8_t sqe_flags; /* IOSQE_FIXED_FILE or 0 */
+	bool is_unix : 1;
+	bool outbound : 1;
+	bool opened : 1; /* RL_MSG_OPEN was delivered */
+	bool auto_pause : 1;
+	bool paused : 1; /* by rl_conn_pause() */
+	bool again : 1; /* RL_MSG_RECV was answered -EAGAIN */
+	bool held : 1; /* output was above the high mark at the last flush */
+	bool redeliver : 1; /* what is pending comes again without new bytes */
+	bool starving : 1; /* waited for a buffer: goes to the end of the parked */
+	bool eof_seen : 1;
+	bool final_delivered : 1; /* what was pending came once more after the last byte */
+	bool eof_delivered : 1;
+	bool writable_owed : 1;
+	bool shut_wanted : 1; /* rl_conn_shutdown_write() */
+	bool shut_sent : 1;
+	bool poll_first : 1; /* the last send answered -EAGAIN: wait for room first */
+	bool stalled : 1; /* the send was cancelled because its deadline had passed */
+	bool abort : 1; /* rl_conn_abort() */
+	bool reset : 1; /* close with RST */
+};
+
+_Static_assert(sizeof(struct conn) <= 384, "an idle connection and its actor stay below 512 bytes");
+
+/* conn.c */
+
+/*
+ * A connection and its actor, on a socket that is open. Takes @fd on success. 0, or what
+ * rli_actor_spawn() said, or -ENOBUFS.
+ */
+struct conn_setup {
+	const struct rl_actor_def *def;
+	void *arg;
+	const struct rl_conn_options *options;
+	int fd;
+	uint8_t sqe_flags;
+	bool is_unix;
+	bool outbound;
+};
+
+int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **conn);
+
+/* Deliver what waits for a connection's actor, up to @budget messages, and begin its end if decided. */
+void rli_conn_run(struct rl_actor *actor, uint32_t budget);
+
+/* The stream is usable from now on. */
+void rli_conn_opened(struct conn *conn);
+
+/* The kernel failed the stream with @error: end without flushing. */
+void rli_conn_failed(struct conn *conn, int error);
+
+/* End without flushing for @reason, also when a graceful end is under way. */
+void rli_conn_cut(struct conn *conn, enum rl_reason reason, int error);
+
+void rli_conn_mark(struct conn *conn);
+
+/* conn_recv.c */
+
+/* Receiving is armed, parked or cancelled as the state wants it. False: come again. */
+bool rli_conn_recv_flush(struct conn *conn);
+
+/* Something can be delivered; and deliver it. */
+bool rli_conn_recv_is_due(const struct conn *conn);
+void rli_conn_recv_deliver(struct conn *conn);
+
+/* All input was delivered, and no more comes. */
+bool rli_conn_recv_is_over(const struct conn *conn);
+void rli_conn_recv_deliver_end(struct conn *conn);
+
+/* Forget all input that was not delivered. */
+void rli_conn_recv_discard(struct conn *conn);
+
+/* Arm connections that waited for a buffer, as far as there are any. False: the queue was full. */
+bool rli_conn_recv_unpark(struct rl_shard *shard);
+
+/* conn_send.c */
+
+/* Submit what is queued unless a send is in flight. False: come again. */
+bool rli_conn_send_flush(struct conn *conn);
+
+bool rli_conn_send_is_writable(const struct conn *conn);
+void rli_conn_send_deliver_writable(struct conn *conn);
+
+/* Forget all output; the send is IDLE. */
+void rli_conn_send_discard(struct conn *conn);
+
+/* Tell those who wait for send memory that some came home. */
+void rli_conn_send_feed(struct rl_shard *shard);
+
+/* conn_close.c */
+
+/* The actor's end was decided: begin the stream's. */
+void rli_conn_close_begin(struct conn *conn);
+
+/* Take the end a step further. False: the submission queue was full. */
+bool rli_conn_close_flush(struct conn *conn);
+
+/* OPEN: the FIN that rl_conn_shutdown_write() asked for. False: the submission queue was full. */
+bool rli_conn_shutdown_flush(struct conn *conn);
+
+/* conn_deadline.c */
+
+/* Look at the deadlines no later than at @deadline_ns. */
+void rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns);
+
+/* The first ones of an open connection. */
+void rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns);
+
+/* The timer came (TIMER_CONN). */
+void rli_conn_deadline_due(struct timer *timer);
+
+/* conn_open.c */
+
+/* CONNECTING: submit the connect, linked to its deadline. False: the submission queue was full. */
+bool rli_conn_connect_flush(struct conn *conn);
+
+/* Give back what the connect needed; false while the kernel still holds some of it. */
+bool rli_conn_connect_release(struct conn *conn);
+
+/* CONNECTING: make the connect end soon. False: the submission queue was full. */
+bool rli_conn_connect_cancel(struct conn *conn);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Outbound connections. The connect carries its deadline as a linked timeout: one chain, one outcome.
+ * Invariant: the connect's own result decides; when it succeeded although the deadline passed at the
+ * same moment, the stream is open, and when it succeeded after the end was decided, the socket is
+ * closed like any other.
+ */
+#include <errno.h>
+
+#include "net/addr.h"
+#include "net/conn.h"
+#include "net/conn_open.h"
+#include "net/sys.h"
+
+static void
+connect_settled(struct conn *conn)
+{
+	struct connect *connect = conn->connect;
+
+	if (conn->state == CONN_CONNECTING && connect->done) {
+		if (connect->result == 0) {
+			int64_t first_byte_ns = connect->first_byte_timeout_ns;
+
+			if (!rli_conn_connect_release(conn)) {
+				return; /* the timeout's completion is still to come */
+			}
+			rli_conn_opened(conn);
+			rli_conn_deadline_start(conn, first_byte_ns);
+			return;
+		}
+		if (connect->timed_out || connect->result == -ECANCELED) {
+			rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
+		} else {
+			rli_conn_cut(conn, RL_REASON_FAILURE, connect->result);
+		}
+	}
+	rli_conn_mark(conn);
+}
+
+static void
+connect_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+{
+	struct conn *conn = list_entry(op, struct conn, control);
+
+	(void)shard;
+	if (!(flags & OP_F_SETTLED)) {
+		conn->connect->done = true;
+		conn->connect->result = res;
+	}
+	if (op_is_idle(op)) {
+		connect_settled(conn);
+	}
+}
+
+/* -ETIME: the deadline cancelled the connect; otherwise the connect was quicker and cancelled it. */
+static void
+timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+{
+	struct connect *connect = list_entry(op, struct connect, timeout);
+
+	(void)shard;
+	(void)flags;
+	if (res == -ETIME) {
+		connect->timed_out = true;
+	} else if (res == -EINVAL && !connect->done) {
+		/* a partial submit cut the chain: without its deadline the connect must not go on */
+		rli_conn_cut(connect->conn, RL_REASON_FAILURE, -EINVAL);
+	}
+	connect_settled(connect->conn);
+}
+
+bool
+rli_conn_connect_flush(struct conn *conn)
+{
+	struct connect *connect = conn->connect;
+	struct rl_shard *shard = conn->shard;
+	uint32_t sqes = connect->has_deadline ? 2 : 1;
+	struct io_uring_sqe *sqe;
+
+	if (connect->done || !op_is_idle(&conn->control)) {
+		return true;
+	}
+	if (rli_ring_room(shard->ring) < sqes) {
+		counters_add(&shard->counters, sq_full, 1);
+		return false;
+	}
+	sqe = rli_ring_sqe(shard->ring);
+	io_uring_prep_connect(sqe, conn->fd, &connect->url.sockaddr.sa, connect->url.len);
+	io_uring_sqe_set_flags(sqe, conn->sqe_flags | (connect->has_deadline ? IOSQE_IO_LINK : 0u));
+	op_arm(&conn->control, sqe, connect_done);
+	if (connect->has_deadline) {
+		sqe = rli_ring_sqe(shard->ring);
+		io_uring_prep_link_timeout(sqe, &connect->deadline, 0);
+		op_arm(&connect->timeout, sqe, timeout_done);
+	}
+	return true;
+}
+
+bool
+rli_conn_connect_cancel(struct conn *conn)
+{
+	return rli_op_cancel(conn->shard, &conn->control);
+}
+
+bool
+rli_conn_connect_release(struct conn *conn)
+{
+	struct connect *connect = conn->connect;
+
+	if (connect == NULL) {
+		return true;
+	}
+	if (!op_is_idle(&connect->timeout) || !op_is_idle(&conn->control)) {
+		return false;
+	}
+	conn->connect = NULL;
+	rli_slab_give(&conn->shard->net->connects, connect);
+	return true;
+}
+
+static void
+connect_init(struct connect *connect, struct conn *conn, const struct url *url,
+	     const struct rl_conn_options *options)
+{
+	int64_t timeout_ns = options->connect_timeout_ns != 0
+				     ? options->connect_timeout_ns
+				     : conn->shard->config->connect_timeout_ns;
+
+	op_init(&connect->timeout);
+	connect->conn = conn;
+	connect->url = *url;
+	connect->first_byte_timeout_ns = options->first_byte_timeout_ns;
+	connect->has_deadline = timeout_ns > 0;
+	connect->timed_out = false;
+	connect->done = false;
+	connect->result = 0;
+	if (connect->has_deadline) {
+		connect->deadline = (struct __kernel_timespec){
+			.tv_sec = timeout_ns / 1000000000,
+			.tv_nsec = timeout_ns % 1000000000,
+		};
+	}
+	rli_addr_from_sockaddr(&conn->peer, &url->sockaddr, url->len);
+}
+
+static int
+conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_setup *setup,
+	     rl_actor_id *id)
+{
+	struct connect *connect = rli_slab_take(&shard->net->connects);
+	struct conn *conn;
+	int rc;
+
+	if (connect == NULL) {
+		return -ENOBUFS;
+	}
+	rc = rli_conn_create(shard, setup, &conn);
+	if (rc != 0) {
+		rli_slab_give(&shard->net->connects, connect);
+		return rc;
+	}
+	connect_init(connect, conn, url, setup->options);
+	conn->connect = connect;
+	counters_add(&shard->counters, opened, 1);
+	rli_conn_mark(conn);
+	if (id != NULL) {
+		id->private_bits = rli_actor_id_bits(conn->actor);
+	}
+	return 0;
+}
+
+int
+rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def *def, void *arg,
+	     const struct rl_conn_options *options, rl_actor_id *id)
+{
+	static const struct rl_conn_options as_configured;
+	struct rl_shard *shard = self->shard;
+	struct conn_setup setup = {
+		.def = def,
+		.arg = arg,
+		.options = options != NULL ? options : &as_configured,
+		.outbound = true,
+	};
+	struct url url;
+	int rc = rli_url_parse(&url, text, URL_CONNECT, shard->log);
+
+	if (id != NULL) {
+		*id = (rl_actor_id){ 0 };
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	if (shard->net->draining) {
+		return -ESHUTDOWN;
+	}
+	setup.is_unix = url.is_unix;
+	setup.fd = rli_sys_socket(&url);
+	if (setup.fd < 0) {
+		return setup.fd;
+	}
+	rc = conn_open_on(shard, &url, &setup, id);
+	if (rc != 0) {
+		rli_sys_close(setup.fd);
+	}
+	return rc;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Sending. Output is a list of chunks; one function submits it, at most one send in flight per
+ * connection, gathered. Invariants: out_bytes is what the chunks hold; the first inflight_bytes of
+ * them don't move while a send is in flight (appending behind them is fine, the kernel was told where
+ * to stop); a stream never goes on after a hole.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "net/conn.h"
+
+/* More in one request makes the stall deadline coarse and gains nothing (pitfall 65: 64 iovecs). */
+#define SEND_BYTES_MAX	(256u * 1024)
+#define SEND_IOVECS_MAX 64
+
+/* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
+static struct chunk *
+output_reserve(struct conn *conn, size_t len)
+{
+	struct chunk_pool *pool = &conn->shard->send_pool;
+	struct chunk *first = NULL;
+	struct chunk **link = &first;
+
+	while (len > 0) {
+		struct chunk *chunk = rli_chunk_take(pool, len);
+
+		if (chunk == NULL) {
+			while (first != NULL) {
+				chunk = first;
+				first = chunk->next;
+				rli_chunk_give(pool, chunk);
+			}
+			return NULL;
+		}
+		*link = chunk;
+		link = &chunk->next;
+		len -= chunk->capacity < len ? chunk->capacity : len;
+	}
+	return first;
+}
+
+static const uint8_t *
+output_fill(struct chunk *chunk, const uint8_t *data, size_t *len)
+{
+	size_t room = chunk->capacity - chunk->end;
+	size_t bytes = *len < room ? *len : room;
+
+	memcpy(chunk->data + chunk->end, data, bytes);
+	chunk->end += (uint32_t)bytes;
+	*len -= bytes;
+	return data + bytes;
+}
+
+/* False: no memory, and nothing was queued. */
+static bool
+output_append(struct conn *conn, const uint8_t *data, size_t len)
+{
+	struct chunk *last = conn->out_last;
+	size_t room = last == NULL ? 0 : last->capacity - last->end;
+	struct chunk *chunk = NULL;
+
+	if (len > room) {
+		chunk = output_reserve(conn, len - room);
+		if (chunk == NULL) {
+			return false;
+		}
+	}
+	conn->out_bytes += (uint32_t)len;
+	if (last != NULL) {
+		data = output_fill(last, data, &len);
+		last->next = chunk;
+	} else {
+		conn->out_first = chunk;
+	}
+	for (; chunk != NULL; chunk = chunk->next) {
+		data = output_fill(chunk, data, &len);
+		conn->out_last = chunk;
+	}
+	return true;
+}
+
+static int
+send_refused(struct conn *conn)
+{
+	conn->writable_owed = true;
+	counters_add(&conn->shard->counters, sends_refused, 1);
+	return -EAGAIN;
+}
+
+/* PATH-6 send queued */
+int
+rl_conn_send(struct rl_actor *self, const void *data, size_t len)
+{
+	struct conn *conn = self->conn;
+	const struct rl_config *config = self->shard->config;
+
+	if (conn == NULL) {
+		return -ENOTCONN;
+	}
+	if (self->life == ACTOR_ENDING || conn->shut_wanted) {
+		return -ESHUTDOWN;
+	}
+	if (len > config->send_cap_bytes) {
+		return -EMSGSIZE;
+	}
+	if (len == 0) {
+		return 0;
+	}
+	if (conn->out_bytes + len > config->send_cap_bytes) {
+		return send_refused(conn);
+	}
+	if (!output_append(conn, data, len)) {
+		if (!list_is_linked(&conn->starved)) {
+			list_push_back(&self->shard->net->starved, &conn->starved);
+		}
+		return send_refused(conn);
+	}
+	rli_conn_mark(conn);
+	if (conn->out_bytes > config->send_high_bytes) {
+		conn->writable_owed = true;
+		return RL_CONN_SEND_HIGH;
+	}
+	return 0;
+}
+
+/* @bytes have left: their chunks go home. */
+static void
+output_consume(struct conn *conn, uint32_t bytes)
+{
+	struct rl_shard *shard = conn->shard;
+
+	RL_ASSERT(bytes <= conn->out_bytes);
+	conn->out_bytes -= bytes;
+	while (conn->out_first != NULL) {
+		struct chunk *chunk = conn->out_first;
+		uint32_t held = chunk->end - chunk->start;
+
+		if (bytes < held) {
+			chunk->start += bytes;
+			return;
+		}
+		bytes -= held;
+		conn->out_first = chunk->next;
+		rli_chunk_give(&shard->send_pool, chunk);
+		shard->net->chunks_home++;
+	}
+	conn->out_last = NULL;
+}
+
+void
+rli_conn_send_discard(struct conn *conn)
+{
+	RL_ASSERT(op_is_idle(&conn->send));
+	output_consume(conn, conn->out_bytes);
+}
+
+static void
+send_failed(struct conn *conn, int error)
+{
+	switch (error) {
+	case -EAGAIN:
+	case -EINTR:
+		conn->poll_first =
+			true; /* backpressure: keep the bytes, try again when there is room */
+		return;
+	case -ECANCELED:
+		if (conn->stalled) {
+			rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+		}
+		return;
+	default:
+		rli_conn_failed(conn, error);
+	}
+}
+
+static void
+send_progress(struct conn *conn, uint32_t bytes)
+{
+	struct rl_shard *shard = conn->shard;
+
+	if (bytes < conn->inflight_bytes) {
+		counters_add(&shard->counters, sends_short, 1);
+	}
+	counters_add(&shard->counters, bytes_out, bytes);
+	conn->bytes_out += bytes;
+	conn->active_ns = shard->now_ns;
+	output_consume(conn, bytes);
+}
+
+/* PATH-8 send done and memory returned */
+static void
+send_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+{
+	struct conn *conn = list_entry(op, struct conn, send);
+
+	(void)shard;
+	if (!(flags & OP_F_SETTLED)) {
+		if (res >= 0) {
+			send_progress(conn, (uint32_t)res);
+		} else {
+			send_failed(conn, res);
+		}
+		conn->inflight_bytes = 0;
+		conn->stalled = false;
+	}
+	if (rli_conn_send_is_writable(conn) || rli_conn_recv_is_due(conn) ||
+	    rli_conn_recv_is_over(conn)) {
+		rli_actor_ready(conn->actor);
+	}
+	if (conn->out_bytes != 0 || conn->held || conn->shut_wanted || conn->state != CONN_OPEN) {
+		rli_conn_mark(conn);
+	}
+}
+
+/* The chunks from the first on, as far as one request takes them; returns how many. */
+static uint32_t
+send_measure(const struct conn *conn, uint32_t *bytes)
+{
+	uint32_t iovecs = 0;
+
+	*bytes = 0;
+	for (const struct chunk *chunk = conn->out_first;
+	     chunk != NULL && iovecs < SEND_IOVECS_MAX && *bytes < SEND_BYTES_MAX;
+	     chunk = chunk->next) {
+		*bytes += chunk->end - chunk->start;
+		iovecs++;
+	}
+	return iovecs;
+}
+
+/* Several chunks: gathered through the turn's arena. False: no room in it, or in the queue. */
+static struct io_uring_sqe *
+send_prepare_gathered(struct conn *conn, uint32_t iovecs, int flags)
+{
+	struct io_uring_sqe *sqe = NULL;
+	struct msghdr *msg = rli_shard_msghdr(conn->shard, iovecs);
+	const struct chunk *chunk = conn->out_first;
+
+	if (msg == NULL) {
+		return NULL;
+	}
+	for (uint32_t i = 0; i < iovecs; i++, chunk = chunk->next) {
+		msg->msg_iov[i].iov_base = (void *)(uintptr_t)(chunk->data + chunk->start);
+		msg->msg_iov[i].iov_len = chunk->end - chunk->start;
+	}
+	sqe = rli_ring_sqe(conn->shard->ring);
+	if (sqe != NULL) {
+		io_uring_prep_sendmsg(sqe, conn->fd, msg, (unsigned)flags);
+	}
+	return sqe;
+}
+
+static struct io_uring_sqe *
+send_prepare(struct conn *conn, uint32_t *bytes)
+{
+	int flags = MSG_NOSIGNAL | MSG_WAITALL;
+	uint32_t iovecs = send_measure(conn, bytes);
+	const struct chunk *chunk = conn->out_first;
+	struct io_uring_sqe *sqe;
+
+	if (iovecs > 1) {
+		return send_prepare_gathered(conn, iovecs, flags);
+	}
+	sqe = rli_ring_sqe(conn->shard->ring);
+	if (sqe != NULL) {
+		io_uring_prep_send(sqe, conn->fd, chunk->data + chunk->start, *bytes, flags);
+	}
+	return sqe;
+}
+
+/* PATH-7 send submitted: the one place where a connection's bytes are handed to the kernel. */
+bool
+rli_conn_send_flush(struct conn *conn)
+{
+	struct rl_shard *shard = conn->shard;
+	struct io_uring_sqe *sqe;
+	uint32_t bytes;
+
+	if (conn->stalled) {
+		return rli_op_cancel(shard, &conn->send);
+	}
+	if (conn->out_bytes == 0 || !op_is_idle(&conn->send)) {
+		return true;
+	}
+	sqe = send_prepare(conn, &bytes);
+	if (sqe == NULL) {
+		counters_add(&shard->counters, sq_full, 1);
+		return false;
+	}
+	io_uring_sqe_set_flags(sqe, conn->sqe_flags);
+	if (conn->poll_first) {
+		conn->poll_first = false;
+		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	}
+	conn->inflight_bytes = bytes;
+	conn->send_since_ns = shard->now_ns;
+	op_arm(&conn->send, sqe, send_done);
+	counters_add(&shard->counters, sends, 1);
+	if (shard->config->stall_timeout_ns >= 0) {
+		rli_conn_deadline_by(conn,
+				     shard->now_ns + (uint64_t)shard->config->stall_timeout_ns);
+	}
+	return true;
+}
+
+bool
+rli_conn_send_is_writable(const struct conn *conn)
+{
+	return conn->writable_owed && conn->state == CONN_OPEN &&
+	       conn->out_bytes < conn->shard->config->send_low_bytes &&
+	       !list_is_linked(&conn->starved);
+}
+
+void
+rli_conn_send_deliver_writable(struct conn *conn)
+{
+	struct rl_msg msg = { .kind = RL_MSG_WRITABLE };
+
+	msg.writable.queued_bytes = conn->out_bytes;
+	conn->writable_owed = false;
+	if (conn->again) {
+		/* what was answered -EAGAIN comes again now, right after this message */
+		conn->again = false;
+		conn->redeliver = conn->pending != NULL;
+		conn->active_ns = conn->shard->now_ns;
+		rli_conn_mark(conn);
+	}
+	rli_actor_answered(conn->actor, msg.kind, rli_actor_deliver(conn->actor, &msg));
+}
+
+/* As many of those who wait as chunks came home: each tries again, in the order they came. */
+void
+rli_conn_send_feed(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	while (net->chunks_home > 0 && !list_is_empty(&net->starved)) {
+		struct conn *conn = list_entry(list_pop_front(&net->starved), struct conn, starved);
+
+		rli_actor_ready(conn->actor);
+		net->chunks_home--;
+	}
+	net->chunks_home = 0;
+}
+
+int
+rl_conn_shutdown_write(struct rl_actor *self)
+{
+	struct conn *conn = self->conn;
+
+	if (conn == NULL) {
+		return -ENOTCONN;
+	}
+	if (conn->shut_wanted || self->life == ACTOR_ENDING) {
+		return -ESHUTDOWN;
+	}
+	conn->shut_wanted = true;
+	rli_conn_mark(conn);
+	return 0;
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Accepting on one shard. Invariants: accepts in flight plus connections never exceed conns_max under
+ * "pause", and the file table has room for conns_max plus every accept under "refuse", so the kernel
+ * never finds it full; an accept that failed is tried again, at once or after a back-off, and only a
+ * broken socket ends a listener.
+ */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "net/addr.h"
+#include "net/conn.h"
+#include "net/net.h"
+#include "net/sys.h"
+
+#define BACKOFF_MIN_NS 10000000ull /* 10 ms */
+#define BACKOFF_MAX_NS 1000000000ull /* 1 s */
+
+static bool
+listener_wants_addr(const struct listener *listener)
+{
+	return !listener->is_unix && !listener->options.peer_addr_off;
+}
+
+static void
+accept_free_all(struct listener *listener)
+{
+	while (listener->accepts != NULL) {
+		struct accept *accept = listener->accepts;
+
+		listener->accepts = accept->next;
+		rli_slab_give(&listener->shard->net->accepts, accept);
+	}
+}
+
+int
+rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listener_setup *setup)
+{
+	struct net *net = shard->net;
+	struct listener *listener = &net->listeners[number];
+
+	RL_ASSERT(number < NET_LISTENERS_MAX);
+	RL_ASSERT(listener->state == LISTENER_FREE);
+	if (net->draining) {
+		return -ESHUTDOWN;
+	}
+	memset(listener, 0, sizeof(*listener));
+	listener->shard = shard;
+	listener->def = setup->def;
+	listener->options = *setup->options;
+	listener->fd = setup->fd;
+	listener->is_unix = setup->is_unix;
+	rli_timer_init(&listener->backoff, TIMER_LISTENER);
+	for (uint32_t i = 0; i < shard->config->accepts_in_flight; i++) {
+		struct accept *accept = rli_slab_take(&net->accepts);
+
+		if (accept == NULL) {
+			accept_free_all(listener);
+			return -ENOMEM;
+		}
+		op_init(&accept->op);
+		accept->listener = listener;
+		accept->refused_fd = -1;
+		accept->armed = false;
+		accept->next = listener->accepts;
+		listener->accepts = accept;
+	}
+	listener->state = LISTENER_OPEN;
+	net->listeners_dirty = true;
+	return 0;
+}
+
+void
+rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *closed)
+{
+	struct listener *listener = &shard->net->listeners[number];
+
+	RL_ASSERT(number < NET_LISTENERS_MAX);
+	RL_ASSERT(closed == NULL || listener->closed == NULL);
+	if (closed != NULL) {
+		listener->closed = closed;
+	}
+	if (listener->state != LISTENER_OPEN) {
+		return;
+	}
+	listener->state = LISTENER_CLOSING;
+	(void)rli_wheel_cancel(&shard->wheel,
+			       &listener->backoff); /* false: it was not backing off */
+	shard->net->listeners_dirty = true;
+}
+
+struct control *
+rli_listener_closed(struct rl_shard *shard)
+{
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		struct listener *listener = &shard->net->listeners[i];
+		struct control *closed = listener->closed;
+
+		if (listener->state == LISTENER_FREE && closed != NULL) {
+			listener->closed = NULL;
+			return closed;
+		}
+	}
+	return NULL;
+}
+
+void
+rli_listener_backoff_due(struct timer *timer)
+{
+	list_entry(timer, struct listener, backoff)->shard->net->listeners_dirty = true;
+}
+
+/* The kernel is out of something: wait, longer each time, instead of spinning. */
+static void
+listener_back_off(struct listener *listener, int error)
+{
+	struct rl_shard *shard = listener->shard;
+
+	if (listener->state != LISTENER_OPEN) {
+		return;
+	}
+	listener->backoff_ns *= 2;
+	if (listener->backoff_ns < BACKOFF_MIN_NS) {
+		listener->backoff_ns = BACKOFF_MIN_NS;
+	} else if (listener->backoff_ns > BACKOFF_MAX_NS) {
+		listener->backoff_ns = BACKOFF_MAX_NS;
+	}
+	rli_wheel_start(&shard->wheel, &listener->backoff, shard->now_ns + listener->backoff_ns);
+	rli_log_limited(shard->log, &shard->net->limit_accept, shard->now_ns, RL_LOG_WARN,
+			(int)shard->id, "can't accept (%s); trying again in %u ms",
+			strerror(-error), (unsigned)(listener->backoff_ns / 1000000));
+}
+
+static void
+accept_failed(struct accept *accept, int error)
+{
+	struct listener *listener = accept->listener;
+	struct rl_shard *shard = listener->shard;
+
+	if (error == -ECANCELED) {
+		return;
+	}
+	counters_add(&shard->counters, accept_errors, 1);
+	switch (error) {
+	case -ENFILE:
+		counters_add(&shard->counters, accept_enfile, 1);
+		listener_back_off(listener, error);
+		break;
+	case -EMFILE:
+	case -ENOBUFS:
+	case -ENOMEM:
+		listener_back_off(listener, error);
+		break;
+	case -EBADF:
+	case -EINVAL:
+	case -ENOTSOCK:
+	case -EOPNOTSUPP:
+		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
+			"a listening socket is broken (%s): it accepts no more", strerror(-error));
+		listener->state = LISTENER_CLOSING;
+		break;
+	default:
+		break; /* the peer's or the network's trouble with one connection: accept the next */
+	}
+}
+
+static void
+accept_turn_away(struct accept *accept, int fd)
+{
+	counters_add(&accept->listener->shard->counters, refused, 1);
+	accept->refused_fd = fd; /* the flush closes it */
+}
+
+/* PATH-1 accept: a socket becomes a connection and its actor. */
+static void
+accept_opened(struct accept *accept, int fd)
+{
+	struct listener *listener = accept->listener;
+	struct rl_shard *shard = listener->shard;
+	bool fixed = rli_ring_features(shard->ring) & RL_FEATURE_FIXED_FILES;
+	struct conn_setup setup = {
+		.def = listener->def,
+		.arg = listener->options.arg,
+		.options = &listener->options.conn,
+		.fd = fd,
+		.sqe_flags = fixed ? IOSQE_FIXED_FILE : 0,
+		.is_unix = listener->is_unix,
+	};
+	struct conn *conn;
+
+	listener->backoff_ns = 0;
+	if (listener->state != LISTENER_OPEN || rli_conn_create(shard, &setup, &conn) != 0) {
+		accept_turn_away(accept, fd);
+		return;
+	}
+	if (listener_wants_addr(listener)) {
+		rli_addr_from_sockaddr(&conn->peer, &accept->peer, accept->len);
+	} else if (listener->is_unix) {
+		conn->peer.family = RL_ADDR_UNIX;
+	}
+	counters_add(&shard->counters, accepted, 1);
+	rli_conn_opened(conn);
+	rli_conn_deadline_start(conn, listener->options.conn.first_byte_timeout_ns);
+}
+
+static void
+accept_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+{
+	struct accept *accept = list_entry(op, struct accept, op);
+
+	if (accept->armed) {
+		accept->armed = false;
+		shard->net->accepts_armed--;
+	}
+	if (!(flags & OP_F_SETTLED)) {
+		if (res >= 0) {
+			accept_opened(accept, res);
+		} else {
+			accept_failed(accept, res);
+		}
+	}
+	shard->net->listeners_dirty = true;
+}
+
+static void
+refuse_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+{
+	struct accept *accept = list_entry(op, struct accept, op);
+
+	(void)res; /* a close can't be taken back */
+	(void)flags;
+	accept->refused_fd = -1;
+	shard->net->listeners_dirty = true;
+}
+
+static void
+accept_prepare_close(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
+{
+	if (fixed) {
+		io_uring_prep_close_direct(sqe, (unsigned)accept->refused_fd);
+	} else {
+		io_uring_prep_close(sqe, accept->refused_fd);
+	}
+	op_arm(&accept->op, sqe, refuse_done);
+}
+
+static void
+accept_prepare(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
+{
+	struct listener *listener = accept->listener;
+	bool addr = listener_wants_addr(listener);
+
+	accept->len = sizeof(accept->peer);
+	io_uring_prep_accept(sqe, listener->fd, addr ? (struct sockaddr *)&accept->peer : NULL,
+			     addr ? &accept->len : NULL, fixed ? 0 : SOCK_CLOEXEC);
+	if (fixed) {
+		/* not by io_uring_prep_accept_direct(): liburing 2.3's wraps ALLOC to a plain one */
+		sqe->file_index = IORING_FILE_INDEX_ALLOC;
+	}
+	op_arm(&accept->op, sqe, accept_done);
+	accept->armed = true;
+	listener->shard->net->accepts_armed++;
+}
+
+static bool
+listener_may_accept(const struct listener *listener)
+{
+	const struct rl_shard *shard = listener->shard;
+	const struct net *net = shard->net;
+
+	if (listener->state != LISTENER_OPEN || listener->backoff.armed) {
+		return false;
+	}
+	return shard->config->conns_policy == RL_CONNS_REFUSE ||
+	       net->conns_count + net->accepts_armed < shard->config->conns_max;
+}
+
+/* False: the submission queue is full. */
+static bool
+accept_flush(struct accept *accept)
+{
+	struct listener *listener = accept->listener;
+	struct rl_shard *shard = listener->shard;
+	bool fixed = rli_ring_features(shard->ring) & RL_FEATURE_FIXED_FILES;
+	struct io_uring_sqe *sqe;
+
+	if (!op_is_idle(&accept->op)) {
+		return listener->state == LISTENER_OPEN || accept->refused_fd >= 0 ||
+		       rli_op_cancel(shard, &accept->op);
+	}
+	if (accept->refused_fd < 0 && !listener_may_accept(listener)) {
+		return true;
+	}
+	sqe = rli_ring_sqe(shard->ring);
+	if (sqe == NULL) {
+		counters_add(&shard->counters, sq_full, 1);
+		return false;
+	}
+	if (accept->refused_fd >= 0) {
+		accept_prepare_close(accept, sqe, fixed);
+	} else {
+		accept_prepare(accept, sqe, fixed);
+	}
+	return true;
+}
+
+/* Every accept is IDLE and nothing waits to be closed: the socket can go. */
+static void
+listener_close(struct listener *listener)
+{
+	for (const struct accept *accept = listener->accepts; accept != NULL;
+	     accept = accept->next) {
+		if (!op_is_idle(&accept->op) || accept->refused_fd >= 0) {
+			return;
+		}
+	}
+	rli_sys_close(listener->fd);
+	accept_free_all(listener);
+	(void)rli_wheel_cancel(&listener->shard->wheel, &listener->backoff);
+	listener->state = LISTENER_FREE;
+}
+
+bool
+rli_listener_flush(struct listener *listener)
+{
+	for (struct accept *accept = listener->accepts; accept != NULL; accept = accept->next) {
+		if (!accept_flush(accept)) {
+			return false;
+		}
+	}
+	if (listener->state == LISTENER_CLOSING) {
+		listener_close(listener);
+	}
+	return true;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * One shard's part of a listener: its own listening socket and a handful of one-shot accepts on it,
+ * each with an address of its own (a multishot accept shares one, and a fixed file has no
+ * getpeername).
+ */
+#ifndef RINGLINE_NET_LISTENER_INTERNAL_H
+#define RINGLINE_NET_LISTENER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ringline/listener.h>
+
+#include "net/url.h"
+#include "shard/shard.h"
+
+struct listener;
+
+/* One accept request; or, while refused_fd is set, the close of a socket that was turned away. */
+struct accept {
+	uint32_t slab_link;
+	socklen_t len;
+	struct op op;
+	struct listener *listener;
+	struct accept *next;
+	int refused_fd;
+	bool armed; /* counted in net->accepts_armed */
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} peer;
+};
+
+enum listener_state {
+	LISTENER_FREE,
+	LISTENER_OPEN,
+	LISTENER_CLOSING, /* its accepts are being cancelled */
+};
+
+struct listener {
+	struct rl_shard *shard;
+	const struct rl_actor_def *def;
+	struct rl_listener_options options;
+	struct accept *accepts; /* all of its accepts, linked by next */
+	struct timer backoff; /* until then nothing is accepted */
+	uint64_t backoff_ns;
+	struct control *closed; /* whom rli_listener_closed() tells; NULL: nobody */
+	int fd;
+	uint8_t state; /* enum listener_state */
+	bool is_unix;
+};
+
+struct listener_setup {
+	const struct rl_actor_def *def;
+	const struct rl_listener_options *options;
+	int fd;
+	bool is_unix;
+};
+
+/* Listener @number of the shard starts to accept; takes setup->fd on success. 0, -ENOMEM, -ESHUTDOWN. */
+int rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listener_setup *setup);
+
+/*
+ * Stop accepting: cancel, wait until the kernel holds nothing, close. @closed (may be NULL) is handed
+ * out by rli_listener_closed() when that is done, at once if the listener isn't open.
+ */
+void rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *closed);
+
+/* A request whose listener has closed since the last call, or NULL. */
+struct control *rli_listener_closed(struct rl_shard *shard);
+
+/* The back-off is over (TIMER_LISTENER). */
+void rli_listener_backoff_due(struct timer *timer);
+
+/* Flush: arm what may be armed, cancel what must go. False: the submission queue was full. */
+bool rli_listener_flush(struct listener *listener);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The flush phase and what a shard's connections share. Invariant: a connection or listener that
+ * wants something from the kernel is on a list that the flush works through, until it got it; a full
+ * submission queue delays it and never loses it (pitfall 16).
+ */
+#include "net/net.h"
+
+#include "net/conn.h"
+#include "net/conn_open.h"
+
+int
+rli_net_init(struct rl_shard *shard)
+{
+	const struct rl_config *config = shard->config;
+	struct net *net = shard->net;
+	size_t pending = sizeof(struct pending) + 2 * (size_t)config->recv_pending_max_bytes;
+	int rc = rli_slab_init(&net->conns, sizeof(struct conn), config->conns_max);
+
+	list_init(&net->dirty);
+	list_init(&net->parked);
+	list_init(&net->starved);
+	if (rc == 0) {
+		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->pendings, pending, config->conns_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->accepts, sizeof(struct accept),
+				   NET_LISTENERS_MAX * config->accepts_in_flight);
+	}
+	return rc;
+}
+
+void
+rli_net_fini(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	rli_slab_fini(&net->conns);
+	rli_slab_fini(&net->connects);
+	rli_slab_fini(&net->pendings);
+	rli_slab_fini(&net->accepts);
+}
+
+/* False: @conn wants another look, in this turn's successor and without a wait in between. */
+static bool
+net_flush_conn(struct conn *conn)
+{
+	switch ((enum conn_state)conn->state) {
+	case CONN_CONNECTING:
+		return rli_conn_connect_flush(conn);
+	case CONN_OPEN: {
+		bool sent = rli_conn_send_flush(conn);
+		bool received = rli_conn_recv_flush(conn);
+
+		return rli_conn_shutdown_flush(conn) && sent && received;
+	}
+	case CONN_FLUSHING:
+	case CONN_LINGERING:
+	case CONN_CANCELLING:
+	case CONN_RESETTING:
+	case CONN_CLOSING:
+	case CONN_CLOSED:
+		return rli_conn_close_flush(conn);
+	case CONN_FREE:
+		break;
+	}
+	RL_UNREACHABLE();
+}
+
+static bool
+net_flush_listeners(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+	bool done = true;
+
+	if (!net->listeners_dirty) {
+		return true;
+	}
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		if (net->listeners[i].state != LISTENER_FREE) {
+			done = rli_listener_flush(&net->listeners[i]) && done;
+		}
+	}
+	net->listeners_dirty = !done;
+	return done;
+}
+
+bool
+rli_net_flush(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+	struct list batch;
+	struct list_node *node;
+	bool done = true;
+
+	/* PATH-7 goes out from here: what this turn's handlers queued leaves with one enter */
+	list_init(&batch);
+	list_splice_back(&batch, &net->dirty);
+	while ((node = list_pop_front(&batch)) != NULL) {
+		struct conn *conn = list_entry(node, struct conn, dirty);
+
+		if (!net_flush_conn(conn)) {
+			rli_conn_mark(conn);
+			done = false;
+		}
+	}
+	rli_bufring_publish(&shard->bufring);
+	done = rli_conn_recv_unpark(shard) && done;
+	rli_conn_send_feed(shard);
+	return net_flush_listeners(shard) && done;
+}
+
+void
+rli_net_drain(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	net->draining = true;
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		rli_listener_stop(shard, i, NULL);
+	}
+}
+
+void
+rli_net_cut(struct rl_shard *shard, enum rl_reason reason)
+{
+	struct net *net = shard->net;
+
+	for (uint32_t i = 0; i < net->conns.slots_used; i++) {
+		struct conn *conn = rli_slab_at(&net->conns, i);
+
+		if (conn->state != CONN_FREE && conn->state < CONN_CANCELLING) {
+			rli_conn_cut(conn, reason, 0);
+		}
+	}
+}
+
+bool
+rli_net_is_silent(const struct rl_shard *shard)
+{
+	const struct net *net = shard->net;
+
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		if (net->listeners[i].state != LISTENER_FREE) {
+			return false;
+		}
+	}
+	return net->conns_count == 0;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What a shard has of the network: its connections, its listeners, and the lists that the flush
+ * phase works through. Handlers and completions only change states and mark; SQEs are prepared in
+ * rli_net_flush() and nowhere else.
+ */
+#ifndef RINGLINE_NET_NET_H
+#define RINGLINE_NET_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/slab.h"
+#include "net/listener.h"
+#include "shard/shard.h"
+
+struct conn;
+
+#define NET_LISTENERS_MAX 16
+
+/* The RL_MSG_RECV that is being handled: at most one per shard, since handlers don't nest. */
+struct net_view {
+	struct conn *conn; /* NULL: none */
+	size_t len;
+	size_t consumed;
+	bool told; /* rl_conn_consumed() was called */
+};
+
+struct net {
+	struct slab conns;
+	struct slab connects; /* outbound connects under way */
+	struct slab pendings; /* what actors left unconsumed */
+	struct slab accepts;
+	struct list dirty; /* connections that the flush has to look at */
+	struct list
+		parked; /* connections that wait for a receive buffer, first come first served */
+	struct list starved; /* connections that wait for send memory, likewise */
+	struct listener listeners[NET_LISTENERS_MAX];
+	struct net_view view;
+	uint32_t conns_count;
+	uint32_t accepts_armed;
+	uint32_t chunks_home; /* send chunks given back since the last flush */
+	bool draining;
+	bool listeners_dirty;
+	struct log_limit limit_accept;
+};
+
+/* 0, -ENOMEM. Uses shard->net, which the composition root has set. */
+int rli_net_init(struct rl_shard *shard);
+void rli_net_fini(struct rl_shard *shard);
+
+/*
+ * Phase 5: one send per connection that has output and none in flight, receiving armed and cancelled,
+ * tear-downs taken a step further, accepts armed. True when nothing is left over; false when the
+ * submission queue was full or a state wants another look: take another turn without waiting.
+ */
+bool rli_net_flush(struct rl_shard *shard);
+
+/* Drain: listeners close, nothing is accepted or opened any more. */
+void rli_net_drain(struct rl_shard *shard);
+
+/* End every connection that still flushes or lingers, now. */
+void rli_net_cut(struct rl_shard *shard, enum rl_reason reason);
+
+/* No connection and no listener is left, and the kernel holds nothing of ours. */
+bool rli_net_is_silent(const struct rl_shard *shard);
+
+#endif

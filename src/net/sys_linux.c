@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The real socket calls. All are off the data path: they run when a listener or an outbound
+ * connection is set up.
+ */
+#include "net/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int
+sys_socket(const struct url *url, int flags)
+{
+	int fd = socket(url->sockaddr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int
+sys_set(int fd, int level, int option)
+{
+	int on = 1;
+
+	return setsockopt(fd, level, option, &on, sizeof(on)) != 0 ? -errno : 0;
+}
+
+static int
+sys_fail(int fd, int rc)
+{
+	close(fd);
+	return rc;
+}
+
+/* SO_REUSEADDR or our own TIME_WAIT sockets would refuse a restart for a minute. */
+static int
+sys_listen_options(int fd)
+{
+	int rc = sys_set(fd, SOL_SOCKET, SO_REUSEADDR);
+
+	if (rc == 0) {
+		rc = sys_set(fd, SOL_SOCKET, SO_REUSEPORT);
+	}
+	if (rc == 0) {
+		rc = sys_set(fd, IPPROTO_TCP, TCP_NODELAY);
+	}
+	return rc;
+}
+
+int
+rli_sys_listen(const struct url *url, uint32_t backlog)
+{
+	int fd = sys_socket(url, 0);
+	int rc = fd;
+
+	if (fd < 0) {
+		return fd;
+	}
+	rc = url->is_unix ? 0 : sys_listen_options(fd);
+	if (rc == 0 && bind(fd, &url->sockaddr.sa, url->len) != 0) {
+		rc = -errno;
+	}
+	if (rc == 0 && listen(fd, (int)backlog) != 0) {
+		rc = -errno;
+	}
+	return rc == 0 ? fd : sys_fail(fd, rc);
+}
+
+int
+rli_sys_dup(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
+int
+rli_sys_probe(const struct url *url)
+{
+	int fd = sys_socket(url, 0);
+	int rc;
+
+	if (fd < 0) {
+		return fd;
+	}
+	rc = sys_set(fd, SOL_SOCKET, SO_REUSEADDR);
+	if (rc == 0 && bind(fd, &url->sockaddr.sa, url->len) != 0) {
+		rc = -errno;
+	}
+	return sys_fail(fd, rc);
+}
+
+static bool
+sys_unix_has_file(const struct url *url)
+{
+	return url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
+}
+
+int
+rli_sys_unix_unlink_stale(const struct url *url)
+{
+	const char *path = url->sockaddr.un.sun_path;
+	struct stat st;
+	int fd;
+	int rc;
+
+	if (!sys_unix_has_file(url) || lstat(path, &st) != 0) {
+		return 0;
+	}
+	if (!S_ISSOCK(st.st_mode)) {
+		return -EEXIST; /* somebody's file: not ours to remove */
+	}
+	fd = sys_socket(url, SOCK_NONBLOCK);
+	if (fd < 0) {
+		return fd;
+	}
+	rc = connect(fd, &url->sockaddr.sa, url->len) == 0 ? 0 : -errno;
+	close(fd);
+	if (rc != -ECONNREFUSED) {
+		return -EADDRINUSE;
+	}
+	return unlink(path) != 0 && errno != ENOENT ? -errno : 0;
+}
+
+void
+rli_sys_unix_unlink(const struct url *url)
+{
+	if (sys_unix_has_file(url)) {
+		(void)unlink(url->sockaddr.un.sun_path); /* gone already is as good */
+	}
+}
+
+int
+rli_sys_bound(int fd, struct url *url)
+{
+	url->len = sizeof(url->sockaddr);
+	return getsockname(fd, &url->sockaddr.sa, &url->len) != 0 ? -errno : 0;
+}
+
+int
+rli_sys_socket(const struct url *url)
+{
+	int fd = sys_socket(url, 0);
+
+	if (fd >= 0 && !url->is_unix) {
+		(void)sys_set(fd, IPPROTO_TCP, TCP_NODELAY); /* without it only latency suffers */
+	}
+	return fd;
+}
+
+void
+rli_sys_close(int fd)
+{
+	(void)close(fd);
+}
