@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The composition root: what a system is made of, without its threads. thread.c adds those; the
+ * simulator steps the shards itself, in one thread, and brings its own rli_thread_wait().
+ */
+#ifndef RINGLINE_SYSTEM_INTERNAL_H
+#define RINGLINE_SYSTEM_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include <ringline/listener.h>
+#include <ringline/system.h>
+
+#include "base/log.h"
+#include "config.h"
+#include "mailbox/inbox.h"
+#include "net/url.h"
+#include "shard/shard.h"
+
+/* How far the end has come; it only grows. */
+enum system_drain {
+	SYSTEM_RUNS,
+	SYSTEM_DRAINS, /* listeners close, actors are asked to end, the drain's deadline runs */
+	SYSTEM_CUTS, /* what is left is ended now */
+	SYSTEM_ENDS, /* every shard is silent, and its thread may end */
+};
+
+/* One listening URL over all shards. */
+struct system_listener {
+	const struct rl_actor_def *def;
+	struct rl_listener_options options;
+	struct url bound;
+	uint32_t generation;
+	bool open;
+	bool busy; /* being opened or closed */
+};
+
+struct rl_system {
+	struct config config;
+	struct log log;
+	struct system_listener listeners[CONFIG_LISTENERS_MAX];
+	pthread_mutex_t listeners_lock; /* any thread may open and close listeners */
+	_Atomic uint32_t drain; /* enum system_drain */
+	_Atomic uint32_t silent; /* shards with nothing left to end */
+	int eventfd; /* tells rl_system_run() to look: drain was called, or the last shard went silent */
+	size_t reserved_bytes;
+	struct thread_set *threads; /* thread.c's; NULL in the simulator */
+};
+
+/*
+ * What the outside asks of a shard: pushed to its inbox, answered by rli_system_answer() on the
+ * shard, while the asker waits in rli_thread_wait() with the memory on its stack.
+ */
+enum control_kind {
+	CONTROL_LISTEN,
+	CONTROL_UNLISTEN,
+	CONTROL_SPAWN,
+};
+
+struct control_request {
+	struct control control;
+	struct rl_system *system;
+	_Atomic uint32_t *unanswered; /* counts down over all shards that were asked */
+	uint32_t listener; /* LISTEN, UNLISTEN: which */
+	int fd; /* LISTEN: this shard's socket; the shard takes it on success */
+	const struct rl_actor_def *def; /* SPAWN */
+	void *arg;
+	rl_actor_id id;
+	int rc;
+};
+
+/* Everything but threads and rings. 0, or a negative errno after a log line. */
+int rli_system_create(struct rl_system **system, const struct config *config,
+		      const struct log *log);
+
+struct rl_shard *rli_system_shard(const struct rl_system *system, uint32_t i);
+
+/* After every shard was closed, or failed to open. */
+void rli_system_destroy(struct rl_system *system);
+
+/* Hand @request to a shard and wake it; the asker then waits for *request->unanswered to be 0. */
+void rli_system_ask(struct rl_system *system, uint32_t shard, struct control_request *request);
+
+/* On the shard: @request is done. Its memory is the asker's again when this returned. */
+void rli_system_answer(struct control_request *request);
+
+/*
+ * thread.c, or the simulator: return when @unanswered is 0. Never called on a shard's thread.
+ */
+void rli_thread_wait(struct rl_system *system, _Atomic uint32_t *unanswered);
+
+/* thread.c, or the simulator: *@unanswered became 0; wake the waiter. Called on a shard. */
+void rli_thread_answered(struct rl_system *system);
+
+static inline uint32_t
+rli_system_drain_level(const struct rl_system *system)
+{
+	/* pairs with: rl_system_drain(), whose wake-up orders it where that matters */
+	return atomic_load_explicit(&system->drain, memory_order_relaxed);
+}
+
+/* On a shard, once: it has nothing left. The last one tells whoever waits for the drain. */
+void rli_system_went_silent(struct rl_system *system);
+
+/* Every shard has nothing left. */
+bool rli_system_is_silent(const struct rl_system *system);
+
+/* The files of Unix listeners that are still open. */
+void rli_system_remove_sockets(struct rl_system *system);
+
+/* All are silent: let the threads end. */
+void rli_system_end(struct rl_system *system);
+
+#endif

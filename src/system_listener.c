@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Listeners over all shards. Every socket call that can fail is made here, in the caller's thread,
+ * before the first shard hears of it; the shards only begin to accept.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "net/sys.h"
+#include "system.h"
+
+static const struct rl_listener_options options_default;
+
+struct opening {
+	struct rl_system *system;
+	struct system_listener *listener;
+	uint32_t number;
+	uint32_t fds_count;
+	int fds[ID_SHARDS_MAX];
+};
+
+static void
+opening_close_fds(struct opening *opening)
+{
+	while (opening->fds_count > 0) {
+		rli_sys_close(opening->fds[--opening->fds_count]);
+	}
+}
+
+/*
+ * Nobody else may listen there. The probe goes without SO_REUSEPORT, because with it two servers
+ * would silently share the port's connections.
+ */
+static int
+opening_check(const struct url *url)
+{
+	if (url->is_unix) {
+		return rli_sys_unix_unlink_stale(url);
+	}
+	return rli_sys_probe(url);
+}
+
+/* The first socket decides the address (a port 0 becomes a real one); the others join it. */
+static int
+opening_bind(struct opening *opening, const struct url *url)
+{
+	const struct rl_config *config = &opening->system->config.user;
+	struct url *bound = &opening->listener->bound;
+	int fd = rli_sys_listen(url, config->backlog);
+	int rc;
+
+	if (fd < 0) {
+		return fd;
+	}
+	opening->fds[opening->fds_count++] = fd;
+	*bound = *url;
+	rc = rli_sys_bound(fd, bound);
+	while (rc == 0 && opening->fds_count < config->shards) {
+		fd = url->is_unix ? rli_sys_dup(opening->fds[0])
+				  : rli_sys_listen(bound, config->backlog);
+		if (fd < 0) {
+			rc = fd;
+		} else {
+			opening->fds[opening->fds_count++] = fd;
+		}
+	}
+	return rc;
+}
+
+static const char *
+opening_remedy(int rc)
+{
+	switch (rc) {
+	case -EADDRINUSE:
+		return "; another program listens there, stop it or choose another address";
+	case -EACCES:
+		return "; ports below 1024 and protected paths need a privilege";
+	case -EADDRNOTAVAIL:
+		return "; this machine has no such address";
+	case -EEXIST:
+		return "; the path is taken by something that is not a socket";
+	case -EMFILE:
+		return "; raise RLIMIT_NOFILE (ulimit -n)";
+	default:
+		return "";
+	}
+}
+
+/* Ask every shard from the first on for @kind, and wait; the first error there was. */
+static int
+ask_all(struct opening *opening, enum control_kind kind, struct control_request *requests)
+{
+	uint32_t shards = opening->system->config.user.shards;
+	_Atomic uint32_t unanswered = shards;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < shards; i++) {
+		requests[i] = (struct control_request){
+			.control = { .kind = kind },
+			.unanswered = &unanswered,
+			.listener = opening->number,
+			.fd = kind == CONTROL_LISTEN ? opening->fds[i] : -1,
+		};
+		rli_system_ask(opening->system, i, &requests[i]);
+	}
+	rli_thread_wait(opening->system, &unanswered);
+	for (uint32_t i = 0; i < shards && rc == 0; i++) {
+		rc = requests[i].rc;
+	}
+	return rc;
+}
+
+static void
+listener_unlisten(struct opening *opening)
+{
+	struct control_request requests[ID_SHARDS_MAX];
+
+	(void)ask_all(opening, CONTROL_UNLISTEN, requests); /* closing can't fail */
+	rli_sys_unix_unlink(&opening->listener->bound);
+}
+
+/* All or none: who did begin stops again. */
+static int
+opening_start(struct opening *opening)
+{
+	struct control_request requests[ID_SHARDS_MAX];
+	int rc = ask_all(opening, CONTROL_LISTEN, requests);
+
+	if (rc == 0) {
+		return 0;
+	}
+	for (uint32_t i = 0; i < opening->fds_count; i++) {
+		if (requests[i].rc != 0) {
+			rli_sys_close(opening->fds[i]); /* this shard did not take it */
+		}
+	}
+	listener_unlisten(opening);
+	return rc;
+}
+
+static struct system_listener *
+listener_reserve(struct rl_system *system, uint32_t *number)
+{
+	struct system_listener *found = NULL;
+
+	pthread_mutex_lock(&system->listeners_lock);
+	for (uint32_t i = 0; i < CONFIG_LISTENERS_MAX && found == NULL; i++) {
+		if (!system->listeners[i].open && !system->listeners[i].busy) {
+			found = &system->listeners[i];
+			found->busy = true;
+			*number = i;
+		}
+	}
+	pthread_mutex_unlock(&system->listeners_lock);
+	return found;
+}
+
+static void
+listener_settle(struct rl_system *system, struct system_listener *listener, bool open)
+{
+	pthread_mutex_lock(&system->listeners_lock);
+	listener->busy = false;
+	listener->open = open;
+	if (open) {
+		listener->generation = id_generation_next(listener->generation);
+	}
+	pthread_mutex_unlock(&system->listeners_lock);
+}
+
+static int
+listener_open_reserved(struct opening *opening, const char *text)
+{
+	const struct log *log = &opening->system->log;
+	struct url url;
+	int rc = rli_url_parse(&url, text, URL_LISTEN, log);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = opening_check(&url);
+	if (rc == 0) {
+		rc = opening_bind(opening, &url);
+	}
+	if (rc != 0) {
+		char escaped[2 * RL_URL_MAX];
+
+		opening_close_fds(opening);
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s%s",
+			rli_log_escape(escaped, sizeof(escaped), text, strlen(text)), strerror(-rc),
+			opening_remedy(rc));
+		return rc;
+	}
+	return opening_start(opening);
+}
+
+int
+rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_def *def,
+		 const struct rl_listener_options *options, rl_listener_id *id)
+{
+	struct opening opening = { .system = sys };
+	int rc;
+
+	if (id != NULL) {
+		*id = (rl_listener_id){ 0 };
+	}
+	if (def->state_size > RL_ACTOR_STATE_MAX) {
+		rli_log(&sys->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"actor \"%s\": state_size %zu is above %d", def->name, def->state_size,
+			RL_ACTOR_STATE_MAX);
+		return -EINVAL;
+	}
+	if (rli_system_drain_level(sys) != SYSTEM_RUNS) {
+		return -ESHUTDOWN;
+	}
+	opening.listener = listener_reserve(sys, &opening.number);
+	if (opening.listener == NULL) {
+		return -ENOBUFS;
+	}
+	opening.listener->def = def;
+	opening.listener->options = options != NULL ? *options : options_default;
+	rc = listener_open_reserved(&opening, url);
+	listener_settle(sys, opening.listener, rc == 0);
+	if (rc == 0 && id != NULL) {
+		id->private_bits = id_pack(opening.listener->generation, 0, opening.number);
+	}
+	return rc;
+}
+
+/* The open listener with this id, made busy; NULL: there is none. */
+static struct system_listener *
+listener_claim(struct rl_system *system, rl_listener_id id)
+{
+	uint32_t number = id_slot(id.private_bits);
+	struct system_listener *listener = NULL;
+
+	if (number >= CONFIG_LISTENERS_MAX) {
+		return NULL;
+	}
+	pthread_mutex_lock(&system->listeners_lock);
+	if (system->listeners[number].open && !system->listeners[number].busy &&
+	    system->listeners[number].generation == id_generation(id.private_bits)) {
+		listener = &system->listeners[number];
+		listener->busy = true;
+	}
+	pthread_mutex_unlock(&system->listeners_lock);
+	return listener;
+}
+
+int
+rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX])
+{
+	uint32_t number = id_slot(id.private_bits);
+	int rc = -ENOENT;
+
+	url[0] = '\0';
+	if (number >= CONFIG_LISTENERS_MAX) {
+		return rc;
+	}
+	pthread_mutex_lock(&sys->listeners_lock);
+	if (sys->listeners[number].open &&
+	    sys->listeners[number].generation == id_generation(id.private_bits)) {
+		rli_url_format(&sys->listeners[number].bound, url);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&sys->listeners_lock);
+	return rc;
+}
+
+int
+rl_listener_close(struct rl_system *sys, rl_listener_id id)
+{
+	struct opening opening = { .system = sys };
+
+	opening.listener = listener_claim(sys, id);
+	if (opening.listener == NULL) {
+		return -ENOENT;
+	}
+	opening.number = id_slot(id.private_bits);
+	listener_unlisten(&opening);
+	listener_settle(sys, opening.listener, false);
+	return 0;
+}
+
+void
+rli_system_remove_sockets(struct rl_system *system)
+{
+	for (uint32_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+		if (system->listeners[i].open) {
+			rli_sys_unix_unlink(&system->listeners[i].bound);
+		}
+	}
+}
