@@ -262,20 +262,18 @@ enter_timeout(struct rl_shard *shard, uint64_t *timeout_ns)
 static void
 enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 {
-	bool more = rli_ring_has_more(shard->ring);
-
 	*wait = (struct ring_wait){ .timeout_ns = RING_NO_TIMEOUT };
-	shard->full_turns = more ? shard->full_turns + 1 : 0;
 	if (!enter_may_wait(shard, flushed) || !rli_shard_arm_wake(shard) ||
 	    !enter_timeout(shard, &wait->timeout_ns)) {
 		return;
 	}
-	if (more) {
-		if (shard->full_turns > BACKLOG_TURNS &&
-		    rli_ring_features(shard->ring) & RL_FEATURE_MIN_WAIT) {
-			wait->nr = BACKLOG_WAIT_NR;
-			wait->min_us = BACKLOG_WAIT_US;
-		}
+	if (shard->behind_turns > BACKLOG_TURNS &&
+	    rli_ring_features(shard->ring) & RL_FEATURE_MIN_WAIT) {
+		wait->nr = BACKLOG_WAIT_NR;
+		wait->min_us = BACKLOG_WAIT_US;
+		return;
+	}
+	if (rli_ring_has_more(shard->ring)) {
 		return;
 	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
@@ -299,6 +297,7 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	rc = rli_ring_enter(shard->ring, &wait);
 	counters_add(&shard->counters, enters, 1);
 	shard->now_ns = rli_host_now_ns();
+	shard->behind_turns = rli_ring_is_behind(shard->ring) ? shard->behind_turns + 1 : 0;
 	switch (rc) {
 	case 0:
 	case -EINTR:

@@ -121,7 +121,9 @@ rli_conn_close_begin(struct conn *conn)
 	if (close_is_graceful(conn)) {
 		conn->state = CONN_FLUSHING;
 	} else {
-		conn->reset = conn->state != CONN_CONNECTING && !conn->is_unix;
+		/* a socket that failed already has nothing to reset, and Unix sockets can't */
+		conn->reset =
+			conn->state != CONN_CONNECTING && !conn->is_unix && conn->input_error == 0;
 		conn->state = CONN_CANCELLING;
 	}
 	list_remove(&conn->starved);

@@ -435,13 +435,13 @@ recv_answered(struct conn *conn, int answer)
 	}
 }
 
-/* The limit is reached and nothing was consumed: waiting for more would be for ever. */
+/* The limit is reached, nothing was consumed, and more may come: waiting would be for ever. */
 static bool
 recv_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 {
 	const struct pending *pending = conn->pending;
 
-	return pending != NULL && consumed == 0 && answer != -EAGAIN &&
+	return pending != NULL && consumed == 0 && answer != -EAGAIN && !conn->final_delivered &&
 	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes;
 }
 

@@ -196,10 +196,11 @@ send_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 
 	(void)shard;
 	if (!(flags & OP_F_SETTLED)) {
-		if (res >= 0) {
+		if (res > 0) {
 			send_progress(conn, (uint32_t)res);
 		} else {
-			send_failed(conn, res);
+			/* nothing taken, whatever that means, is no reason to spin */
+			send_failed(conn, res != 0 ? res : -EAGAIN);
 		}
 		conn->inflight_bytes = 0;
 		conn->stalled = false;

@@ -85,6 +85,9 @@ uint32_t rli_ring_reap(struct ring *ring, struct ring_cqe *cqes, uint32_t max);
 /* More completions are there, or would be after another enter (SQ_TASKRUN, CQ_OVERFLOW). */
 bool rli_ring_has_more(const struct ring *ring);
 
+/* The last enter left work behind in the kernel: it does at most max(20, wait.nr) pieces (6.1). */
+bool rli_ring_is_behind(const struct ring *ring);
+
 /* The completion queue overflowed since the last call; completions are late, none is lost. */
 bool rli_ring_overflowed(struct ring *ring);
 

@@ -326,6 +326,12 @@ rli_ring_reap(struct ring *ring, struct ring_cqe *cqes, uint32_t max)
 }
 
 bool
+rli_ring_is_behind(const struct ring *ring)
+{
+	return (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_TASKRUN) != 0;
+}
+
+bool
 rli_ring_has_more(const struct ring *ring)
 {
 	const struct io_uring_cq *cq = &ring->uring.cq;

@@ -67,7 +67,7 @@ struct rl_shard {
 	struct op wake_op; /* the read that is always armed on the eventfd */
 	uint64_t wake_value; /* where it reads to */
 
-	uint32_t full_turns; /* in a row that left work behind in the kernel */
+	uint32_t behind_turns; /* in a row whose enter left work behind in the kernel */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	bool silent; /* nothing is left here, and the system was told */
 	struct timer drain_timer;

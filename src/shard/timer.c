@@ -13,10 +13,11 @@
  * When now_tick reaches the first tick of a slot, the slot's timers are filed anew (the cascade).
  *
  * A slot of level 0 holds one tick; the slots above it hold many, and rli_wheel_next_ns() wants the
- * earliest of one of them. That is known as long as it is not removed. When it is (on an idle
- * keep-alive server every byte received moves the deadline that is the earliest), the slot's timers
- * are sorted into runs, so that the next removal need not look at all of them again. Unlinking a timer
- * from a run is as simple as from any other list, so cancelling stays O(1).
+ * earliest of one of them. That is known as long as it is not removed. When it is (on a server with
+ * idle timeouts every byte that arrives may move the deadline that is the earliest), looking at all of
+ * the slot again each time would be quadratic. Instead a slot that is asked takes its earliest part,
+ * sorts it, and lives on that for a while. Unlinking a timer from a sorted run is as simple as from
+ * any other list, so cancelling stays O(1).
  */
 #include "shard/timer.h"
 
@@ -29,6 +30,8 @@
 #define WHEEL_TICK_NS	 ((uint64_t)1 << WHEEL_TICK_SHIFT)
 #define WHEEL_TICK_NEVER ((uint64_t)1 << (64 - WHEEL_TICK_SHIFT)) /* its time needs 65 bits */
 #define WHEEL_UNKNOWN	 UINT64_MAX
+#define WHEEL_PART_SHIFT 4 /* a part is a 16th of the slot ... */
+#define WHEEL_PART_MIN	 64 /* ... and some, since small slots are sorted at once */
 
 _Static_assert(WHEEL_LEVELS *WHEEL_DIGIT_BITS > 64 - WHEEL_TICK_SHIFT, "every tick has a slot");
 _Static_assert(WHEEL_SLOTS == 1 << WHEEL_DIGIT_BITS, "a bitmap is one word");
@@ -69,7 +72,12 @@ wheel_file(struct wheel *wheel, struct timer *timer)
 
 	timer->level = (uint8_t)level;
 	timer->slot = (uint8_t)digit;
-	list_push_back(&slot->fresh, &timer->node);
+	if (timer->tick < slot->bound_tick) {
+		list_push_back(&slot->fresh, &timer->node);
+		slot->fresh_started++;
+	} else {
+		list_push_back(&slot->rest, &timer->node);
+	}
 	wheel->pending[level] |= (uint64_t)1 << digit;
 
 	/* What is not known does not become known by one more timer, unless that is the only one. */
@@ -79,20 +87,34 @@ wheel_file(struct wheel *wheel, struct timer *timer)
 	slot->count++;
 }
 
+/* The slot is empty: it forgets what it was asked before. */
+static void
+wheel_slot_reset(struct wheel *wheel, struct wheel_place place)
+{
+	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
+
+	wheel->pending[place.level] &= ~((uint64_t)1 << place.slot);
+	slot->bound_tick = 0;
+	slot->min_tick = WHEEL_UNKNOWN;
+	slot->count = 0;
+	slot->fresh_started = 0;
+	slot->runs_used = false;
+}
+
 static void
 wheel_unfile(struct wheel *wheel, struct timer *timer)
 {
-	struct wheel_slot *slot = &wheel->slots[timer->level][timer->slot];
+	struct wheel_place place = { timer->level, timer->slot };
+	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
 
 	RL_ASSERT(slot->count > 0);
 	list_remove(&timer->node);
 	slot->count--;
-	if (slot->count == 0) {
-		wheel->pending[timer->level] &= ~((uint64_t)1 << timer->slot);
-		slot->runs_used = false;
-	}
 	if (timer->tick == slot->min_tick) {
 		slot->min_tick = WHEEL_UNKNOWN;
+	}
+	if (slot->count == 0) {
+		wheel_slot_reset(wheel, place);
 	}
 }
 
@@ -164,19 +186,125 @@ wheel_run_add(struct list *runs, struct list_node *node)
 	wheel_merge(&runs[i], &carry);
 }
 
+/* Empty a slot's lists onto @out; of equal ticks the older ones come first. */
 static void
-wheel_sort(struct wheel_slot *slot, struct list *runs)
+wheel_slot_gather(struct wheel *wheel, struct wheel_place place, struct list *out)
 {
+	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
+	uint32_t i;
+
+	for (i = WHEEL_RUNS; slot->runs_used && i > 0; i--) {
+		list_splice_back(out, &wheel_runs_of(wheel, place)[i - 1]);
+	}
+	list_splice_back(out, &slot->fresh);
+	list_splice_back(out, &slot->rest);
+}
+
+/*
+ * A tick such that at most @part of the rest are before it, but at least one: count them by intervals
+ * between @low and @high, and when the first of these that is used has too many, look closer.
+ */
+static uint64_t
+wheel_part_bound(const struct list *rest, uint64_t low, uint64_t high, uint32_t part)
+{
+	for (;;) {
+		uint32_t counts[WHEEL_SLOTS] = { 0 };
+		const struct list_node *node;
+		uint32_t shift = 0;
+		uint32_t sum;
+		uint32_t i = 0;
+
+		while ((high - low - 1) >> shift >= WHEEL_SLOTS) {
+			shift++;
+		}
+		for (node = rest->head.next; node != &rest->head; node = node->next) {
+			uint64_t tick = list_entry(node, const struct timer, node)->tick;
+
+			if (tick < high) {
+				counts[(tick - low) >> shift]++;
+			}
+		}
+		while (counts[i] == 0) {
+			i++;
+		}
+		sum = counts[i];
+		if (sum <= part || shift == 0) {
+			while (i + 1 < WHEEL_SLOTS && sum + counts[i + 1] <= part) {
+				i++;
+				sum += counts[i];
+			}
+			return low + ((uint64_t)(i + 1) << shift);
+		}
+		low += (uint64_t)i << shift;
+		high = low + ((uint64_t)1 << shift);
+	}
+}
+
+/* Make the earliest part of the rest fresh. */
+static void
+wheel_slot_part(struct wheel *wheel, struct wheel_place place)
+{
+	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
+	uint64_t low = wheel_place_tick(wheel, place);
+	uint64_t high = low + ((uint64_t)1 << (place.level * WHEEL_DIGIT_BITS));
+	uint32_t part = (slot->count >> WHEEL_PART_SHIFT) + WHEEL_PART_MIN;
+	struct list_node *node;
+	struct list_node *next;
+
+	slot->bound_tick = wheel_part_bound(&slot->rest, low, high, part);
+	for (node = slot->rest.head.next; node != &slot->rest.head; node = next) {
+		next = node->next;
+		if (wheel_timer(node)->tick < slot->bound_tick) {
+			list_remove(node);
+			list_push_back(&slot->fresh, node);
+		}
+	}
+}
+
+static bool
+wheel_runs_are_empty(const struct list *runs)
+{
+	uint32_t i;
+
+	for (i = 0; i < WHEEL_RUNS; i++) {
+		if (!list_is_empty(&runs[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * See to it that the slot's earliest timers are in its runs. Two things cost a look at all of it: that
+ * the last part is used up, and that as many were started before the bound as make a part. Both are
+ * paid for by a 16th of the slot that went or came since.
+ */
+static void
+wheel_slot_sort(struct wheel *wheel, struct wheel_place place)
+{
+	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
+	struct list *runs = wheel_runs_of(wheel, place);
 	struct list_node *node;
 	uint32_t i;
 
+	if (slot->fresh_started > (slot->count >> WHEEL_PART_SHIFT) + WHEEL_PART_MIN) {
+		struct list all;
+
+		list_init(&all);
+		wheel_slot_gather(wheel, place, &all);
+		list_splice_back(&slot->rest, &all);
+	}
 	for (i = 0; i < WHEEL_RUNS && !slot->runs_used; i++) {
 		list_init(&runs[i]);
 	}
 	slot->runs_used = true;
+	if (list_is_empty(&slot->fresh) && wheel_runs_are_empty(runs)) {
+		wheel_slot_part(wheel, place);
+	}
 	while ((node = list_pop_front(&slot->fresh)) != NULL) {
 		wheel_run_add(runs, node);
 	}
+	slot->fresh_started = 0;
 }
 
 /* The earliest tick in a slot that is not empty. */
@@ -187,40 +315,30 @@ wheel_slot_min(struct wheel *wheel, struct wheel_place place)
 	struct list *runs;
 	uint32_t i;
 
-	if (place.level == 0) {
-		return wheel_place_tick(wheel, place);
-	}
 	if (slot->min_tick != WHEEL_UNKNOWN) {
 		return slot->min_tick;
 	}
+	if (place.level == 0) {
+		return wheel_place_tick(wheel, place);
+	}
+	wheel_slot_sort(wheel, place);
 	runs = wheel_runs_of(wheel, place);
-	wheel_sort(slot, runs);
 	for (i = 0; i < WHEEL_RUNS; i++) {
-		if (!list_is_empty(&runs[i])) {
-			uint64_t tick = wheel_timer(list_first(&runs[i]))->tick;
+		struct list_node *first = list_first(&runs[i]);
 
-			slot->min_tick = tick < slot->min_tick ? tick : slot->min_tick;
+		if (first != NULL && wheel_timer(first)->tick < slot->min_tick) {
+			slot->min_tick = wheel_timer(first)->tick;
 		}
 	}
 	RL_ASSERT(slot->min_tick != WHEEL_UNKNOWN);
 	return slot->min_tick;
 }
 
-/* Empty a slot onto @out, oldest first. */
 static void
 wheel_slot_take(struct wheel *wheel, struct wheel_place place, struct list *out)
 {
-	struct wheel_slot *slot = &wheel->slots[place.level][place.slot];
-	uint32_t i;
-
-	for (i = WHEEL_RUNS; slot->runs_used && i > 0; i--) {
-		list_splice_back(out, &wheel_runs_of(wheel, place)[i - 1]);
-	}
-	list_splice_back(out, &slot->fresh);
-	slot->min_tick = WHEEL_UNKNOWN;
-	slot->count = 0;
-	slot->runs_used = false;
-	wheel->pending[place.level] &= ~((uint64_t)1 << place.slot);
+	wheel_slot_gather(wheel, place, out);
+	wheel_slot_reset(wheel, place);
 }
 
 /* now_tick has reached the first tick of the slot: what is due goes to the due list, the rest down. */
@@ -281,12 +399,10 @@ rli_wheel_init(struct wheel *wheel, uint64_t now_ns)
 
 	/* The runs are made when they are first used: most never are. */
 	for (level = 0; level < WHEEL_LEVELS; level++) {
-		wheel->pending[level] = 0;
 		for (slot = 0; slot < WHEEL_SLOTS; slot++) {
-			wheel->slots[level][slot] = (struct wheel_slot){
-				.min_tick = WHEEL_UNKNOWN,
-			};
+			list_init(&wheel->slots[level][slot].rest);
 			list_init(&wheel->slots[level][slot].fresh);
+			wheel_slot_reset(wheel, (struct wheel_place){ level, slot });
 		}
 	}
 	list_init(&wheel->due);

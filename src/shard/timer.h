@@ -45,17 +45,23 @@ struct timer {
 	bool armed;
 };
 
-/* The timers whose ticks differ from now_tick in this slot's digit first. */
+/*
+ * The timers whose ticks differ from now_tick in this slot's digit first. All are on the list rest,
+ * until the earliest was removed and the next one is wanted: see wheel_slot_sort().
+ */
 struct wheel_slot {
-	struct list fresh; /* in the order in which they were started */
+	struct list rest; /* at or after bound_tick, in the order in which they were started */
+	struct list fresh; /* before bound_tick, likewise; not in the runs yet */
+	uint64_t bound_tick;
 	uint64_t min_tick; /* of all in the slot; UINT64_MAX: has to be found */
 	uint32_t count;
+	uint32_t fresh_started;
 	bool runs_used;
 };
 
 /*
- * What a slot's timers are sorted into when its earliest was removed and the next one is wanted: run
- * k was merged out of 2^k timers, each run is in order, and older timers are in higher runs.
+ * A slot's earliest timers, in order: run k was merged out of 2^k timers, and older timers are in
+ * higher runs.
  */
 struct wheel_runs {
 	struct list runs[WHEEL_RUNS];
