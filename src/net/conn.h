@@ -72,6 +72,7 @@ struct conn {
 	struct chunk *out_last;
 	uint32_t out_bytes;
 	uint32_t inflight_bytes;
+	uint32_t refused_bytes; /* the largest send refused since the last WRITABLE: it fits by then */
 
 	struct timer timer; /* the earliest deadline, lazily: see conn_deadline.c */
 	uint64_t active_ns; /* last byte either way */

@@ -81,9 +81,12 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 }
 
 static int
-send_refused(struct conn *conn)
+send_refused(struct conn *conn, size_t len)
 {
 	conn->writable_owed = true;
+	if (len > conn->refused_bytes) {
+		conn->refused_bytes = (uint32_t)len;
+	}
 	counters_add(&conn->shard->counters, sends_refused, 1);
 	return -EAGAIN;
 }
@@ -108,13 +111,13 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 		return 0;
 	}
 	if (conn->out_bytes + len > config->send_cap_bytes) {
-		return send_refused(conn);
+		return send_refused(conn, len);
 	}
 	if (!output_append(conn, data, len)) {
 		if (!list_is_linked(&conn->starved)) {
 			list_push_back(&self->shard->net->starved, &conn->starved);
 		}
-		return send_refused(conn);
+		return send_refused(conn, len);
 	}
 	rli_conn_mark(conn);
 	if (conn->out_bytes > config->send_high_bytes) {
@@ -305,11 +308,15 @@ rli_conn_send_flush(struct conn *conn)
 	return true;
 }
 
+/* Below the low mark, and with room for what was refused: who tries again then isn't refused again. */
 bool
 rli_conn_send_is_writable(const struct conn *conn)
 {
+	const struct rl_config *config = conn->shard->config;
+
 	return conn->writable_owed && conn->state == CONN_OPEN &&
-	       conn->out_bytes < conn->shard->config->send_low_bytes &&
+	       conn->out_bytes < config->send_low_bytes &&
+	       conn->out_bytes + conn->refused_bytes <= config->send_cap_bytes &&
 	       !list_is_linked(&conn->starved);
 }
 
@@ -320,6 +327,7 @@ rli_conn_send_deliver_writable(struct conn *conn)
 
 	msg.writable.queued_bytes = conn->out_bytes;
 	conn->writable_owed = false;
+	conn->refused_bytes = 0;
 	if (conn->again) {
 		/* what was answered -EAGAIN comes again now, right after this message */
 		conn->again = false;

@@ -47,7 +47,7 @@ struct timer {
 
 /*
  * The timers whose ticks differ from now_tick in this slot's digit first. All are on the list rest,
- * until the earliest was removed and the next one is wanted: see wheel_slot_sort().
+ * until the earliest was removed and the next one is wanted: see shard/wheel_slot.c.
  */
 struct wheel_slot {
 	struct list rest; /* at or after bound_tick, in the order in which they were started */
