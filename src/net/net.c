@@ -96,7 +96,7 @@ rli_net_flush(struct rl_shard *shard)
 	struct list_node *node;
 	bool done = true;
 
-	/* PATH-7 goes out from here: what this turn's handlers queued leaves with one enter */
+	/* what this turn's handlers queued leaves with one enter */
 	list_init(&batch);
 	list_splice_back(&batch, &net->dirty);
 	while ((node = list_pop_front(&batch)) != NULL) {
