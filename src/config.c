@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The configuration is resolved in an order that matters: what the program wrote is checked field by
- * field, then what it left out is filled in (some defaults depend on other fields), and only then the
- * fields are checked against each other and against the machine. Nothing is clamped: a value is taken
- * or refused.
+ * The configuration is resolved in an order that matters: what the program wrote is checked field
+ * by field, then what it left out is filled in (some defaults depend on other fields), and only
+ * then the fields are checked against each other and against the machine. Nothing is clamped: a
+ * value is taken or refused.
  */
 #include "config.h"
 

@@ -25,8 +25,8 @@ struct config_machine {
 
 struct config {
 	/*
-	 * No zeros left: each number is its effective value (deadlines: ns or -1). Only cpus is NULL:
-	 * the caller's text is not kept, the array below says it all.
+	 * No zeros left: each number is its effective value (deadlines: ns or -1). Only cpus is
+	 * NULL: the caller's text is not kept, the array below says it all.
 	 */
 	struct rl_config user;
 	uint16_t cpus[ID_SHARDS_MAX]; /* cpus[i] is where shard i is pinned */
@@ -38,9 +38,10 @@ struct config {
 #define CONFIG_TEXT_MAX 512
 
 /*
- * Resolve @user (NULL: all defaults) on @machine. 0, or after one ERROR line that names field, value
- * and range or cause and remedy: -EINVAL, -ENODEV (fewer allowed CPUs than shards, or a listed CPU
- * that is not allowed), -EMFILE (RLIMIT_NOFILE too low for conns_max and our own descriptors).
+ * Resolve @user (NULL: all defaults) on @machine. 0, or after one ERROR line that names field,
+ * value and range or cause and remedy: -EINVAL, -ENODEV (fewer allowed CPUs than shards, or a
+ * listed CPU that is not allowed), -EMFILE (RLIMIT_NOFILE too low for conns_max and our own
+ * descriptors).
  */
 int rli_config_resolve(struct config *config, const struct rl_config *user,
 		       const struct config_machine *machine, const struct log *log);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Every field's own range and default, as tables: one row per field. A value is taken or refused with
- * a line that names field, value and range; nothing is clamped.
+ * Every field's own range and default, as tables: one row per field. A value is taken or refused
+ * with a line that names field, value and range; nothing is clamped.
  */
 #include "config_parts.h"
 
@@ -72,11 +72,13 @@ static const struct config_number config_numbers[] = {
 	/* because smaller ones cost 20 % on 64 KiB messages */
 	{ CONFIG_NUMBER(recv_buffer_bytes), CONFIG_KIB, 64 * CONFIG_KIB, 16 * CONFIG_KIB, false },
 	/* because a request's head fits, and more than that is a program's to store */
-	{ CONFIG_NUMBER(recv_pending_max_bytes), CONFIG_KIB, 16 * CONFIG_MIB, 64 * CONFIG_KIB, false },
+	{ CONFIG_NUMBER(recv_pending_max_bytes), CONFIG_KIB, 16 * CONFIG_MIB, 64 * CONFIG_KIB,
+	  false },
 	/* because a whole ring of buffers can arrive after a pause, and another after the next */
 	{ CONFIG_NUMBER(recv_pool_bytes), 64 * CONFIG_KIB, 1024 * CONFIG_GIB, 0, false },
 	/* because 1,024 connections at the high mark fit; committed only as it is used */
-	{ CONFIG_NUMBER(send_pool_bytes), 4 * CONFIG_MIB, 1024 * CONFIG_GIB, 256 * CONFIG_MIB, false },
+	{ CONFIG_NUMBER(send_pool_bytes), 4 * CONFIG_MIB, 1024 * CONFIG_GIB, 256 * CONFIG_MIB,
+	  false },
 	/* because a quarter of the high mark leaves the peer enough to read while we make more */
 	{ CONFIG_NUMBER(send_low_bytes), 1, CONFIG_GIB / 2, 0, false },
 	/* because a send takes up to 256 KiB at once */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * How many connections fit into RLIMIT_NOFILE. Two limits are kept: a fixed file counts against
- * nothing, but a ring's table may not be longer than RLIMIT_NOFILE; and all plain descriptors of the
- * process together may not be more. Listeners, rings and eventfds are plain, connections that are
- * opened are plain, and without fixed files all are.
+ * nothing, but a ring's table may not be longer than RLIMIT_NOFILE; and all plain descriptors of
+ * the process together may not be more. Listeners, rings and eventfds are plain, connections that
+ * are opened are plain, and without fixed files all are.
  */
 #include "config_parts.h"
 
@@ -19,7 +19,9 @@ config_accepts(const struct rl_config *user)
 	return (uint64_t)user->accepts_in_flight * CONFIG_LISTENERS_MAX;
 }
 
-/* Plain descriptors of the whole process that are no connections; RLIMIT_NOFILE bounds their sum. */
+/*
+ * Plain descriptors of the whole process that are no connections; RLIMIT_NOFILE bounds their sum.
+ */
 static uint64_t
 config_files_own(const struct rl_config *user)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The parts that config.c resolves a configuration with. Each answers 0, or a negative errno after one
- * ERROR line.
+ * The parts that config.c resolves a configuration with. Each answers 0, or a negative errno after
+ * one ERROR line.
  */
 #ifndef RINGLINE_CONFIG_PARTS_H
 #define RINGLINE_CONFIG_PARTS_H

@@ -137,7 +137,9 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 	RL_UNREACHABLE();
 }
 
-/* Phase 3: collect what is due, then act on it; what is started meanwhile waits for the next turn. */
+/*
+ * Phase 3: collect what is due, then act on it; what is started meanwhile waits for the next turn.
+ */
 static void
 turn_timers(struct rl_shard *shard)
 {
@@ -308,7 +310,7 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	default:
 		/* -EBADR: a completion was dropped, and nobody knows whose; the rest are bugs */
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
-			"io_uring_enter failed: %s; this process can't go on", strerror(-rc));
+			"io_uring_enter failed: %s; this process can't go on", rli_errno_text(rc));
 		RL_ASSERT(rc == 0);
 	}
 	if (rli_ring_overflowed(shard->ring)) {
@@ -334,7 +336,7 @@ rli_loop_open(struct rl_shard *shard, uint32_t files_max)
 	if (rc != 0) {
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"no address space for %u actors and %u connections: %s",
-			shard->config->actors_max, shard->config->conns_max, strerror(-rc));
+			shard->config->actors_max, shard->config->conns_max, rli_errno_text(rc));
 		rli_shard_detach(shard);
 	}
 	return rc;

@@ -10,7 +10,9 @@
 
 #include "shard/shard.h"
 
-/* On the shard's own thread: ring, buffers, actors, net. 0, or a negative errno after a log line. */
+/*
+ * On the shard's own thread: ring, buffers, actors, net. 0, or a negative errno after a log line.
+ */
 int rli_loop_open(struct rl_shard *shard, uint32_t files_max);
 
 /*

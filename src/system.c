@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The system without its threads: what all shards share, and what the outside may ask of them.
- * Invariant: a request to a shard is answered as long as its thread turns, and the threads turn until
- * rli_system_end(), so nobody waits for ever.
+ * Invariant: a request to a shard is answered as long as its thread turns, and the threads turn
+ * until rli_system_end(), so nobody waits for ever.
  */
 #include "system.h"
 
@@ -111,7 +111,7 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 	if (rc != 0) {
 		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
 			"can't create %u shards: %s; see RLIMIT_NOFILE (ulimit -n)",
-			config->user.shards, strerror(-rc));
+			config->user.shards, rli_errno_text(rc));
 		rli_system_destroy(system);
 		return rc;
 	}
@@ -119,7 +119,9 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 	return 0;
 }
 
-/* Safe on a half-made system: committed memory begins as zeros, and each part knows if it is there. */
+/*
+ * Safe on a half-made system: committed memory begins as zeros, and each part knows if it is there.
+ */
 void
 rli_system_destroy(struct rl_system *system)
 {
@@ -153,7 +155,9 @@ rl_system_drain(struct rl_system *sys)
 {
 	uint32_t level = atomic_load_explicit(&sys->drain, memory_order_relaxed);
 
-	/* pairs with: rli_system_drain_level(); one step per call, whoever calls at the same time */
+	/*
+	 * pairs with: rli_system_drain_level(); one step per call, whoever calls at the same time
+	 */
 	while (level < SYSTEM_CUTS &&
 	       !atomic_compare_exchange_weak_explicit(&sys->drain, &level, level + 1,
 						      memory_order_seq_cst, memory_order_relaxed)) {
@@ -175,7 +179,10 @@ rli_system_end(struct rl_system *system)
 void
 rli_system_went_silent(struct rl_system *system)
 {
-	/* pairs with: rli_system_is_silent(); what the shard counted is visible to who sees the count */
+	/*
+	 * pairs with: rli_system_is_silent(); what the shard counted is visible to who sees the
+	 * count
+	 */
 	uint32_t before = atomic_fetch_add_explicit(&system->silent, 1, memory_order_acq_rel);
 
 	if (before + 1 == system->config.user.shards) {

@@ -44,7 +44,7 @@ struct rl_system {
 	pthread_mutex_t listeners_lock; /* any thread may open and close listeners */
 	_Atomic uint32_t drain; /* enum system_drain */
 	_Atomic uint32_t silent; /* shards with nothing left to end */
-	int eventfd; /* tells rl_system_run() to look: drain was called, or the last shard went silent */
+	int eventfd; /* tells rl_system_run() to look: drain was called, or all are silent */
 	size_t reserved_bytes;
 	struct thread_set *threads; /* thread.c's; NULL in the simulator */
 };
@@ -72,8 +72,7 @@ struct control_request {
 };
 
 /* Everything but threads and rings. 0, or a negative errno after a log line. */
-int rli_system_create(struct rl_system **system, const struct config *config,
-		      const struct log *log);
+int rli_system_create(struct rl_system **out, const struct config *config, const struct log *log);
 
 struct rl_shard *rli_system_shard(const struct rl_system *system, uint32_t i);
 

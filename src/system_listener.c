@@ -186,8 +186,8 @@ listener_open_reserved(struct opening *opening, const char *text)
 
 		opening_close_fds(opening);
 		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s%s",
-			rli_log_escape(escaped, sizeof(escaped), text, strlen(text)), strerror(-rc),
-			opening_remedy(rc));
+			rli_log_escape(escaped, sizeof(escaped), text, strlen(text)),
+			rli_errno_text(rc), opening_remedy(rc));
 		return rc;
 	}
 	return opening_start(opening);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The system's threads: one pinned thread per shard, the barrier at the start, the signals, and the
- * end in the order of docs/architecture.md. Invariant: a start that fails leaves nothing behind, and
- * no thread outlives rl_system_stop().
+ * end in the order of docs/architecture.md. Invariant: a start that fails leaves nothing behind,
+ * and no thread outlives rl_system_stop().
  */
 #include <errno.h>
 #include <poll.h>
@@ -57,7 +57,7 @@ thread_pin(const struct thread *thread)
 	if (rc != 0) {
 		rli_log(&system->log, RL_LOG_ERROR, (int)thread->shard->id,
 			"can't pin to CPU %u: %s; see cpus in the configuration, and taskset(1)",
-			cpu, strerror(rc));
+			cpu, rli_errno_text(-rc));
 	}
 	return -rc;
 }
@@ -121,7 +121,7 @@ threads_spawn(struct rl_system *system)
 		if (rc != 0) {
 			rli_log(&system->log, RL_LOG_ERROR, (int)i,
 				"can't start the shard's thread: %s; see RLIMIT_NPROC",
-				strerror(rc));
+				rli_errno_text(-rc));
 			return -rc;
 		}
 		thread->started = true;
@@ -304,6 +304,21 @@ start_log(const struct rl_system *system)
 	}
 }
 
+/* The sink is needed to say what is wrong with the rest, so it is looked at first, and warily. */
+static void
+start_log_init(struct log *log, const struct rl_config *user)
+{
+	size_t known = offsetof(struct rl_config, log_level) + sizeof(user->log_level);
+
+	if (user == NULL || user->struct_size < known) {
+		rli_log_init(log, NULL, NULL, RL_LOG_DEFAULT);
+	} else if (user->log_level > RL_LOG_DEBUG) {
+		rli_log_init(log, user->log, user->log_arg, RL_LOG_DEFAULT);
+	} else {
+		rli_log_init(log, user->log, user->log_arg, user->log_level);
+	}
+}
+
 int
 rl_system_start(const struct rl_config *user, struct rl_system **sys)
 {
@@ -314,8 +329,7 @@ rl_system_start(const struct rl_config *user, struct rl_system **sys)
 	int rc;
 
 	*sys = NULL;
-	rli_log_init(&log, user != NULL ? user->log : NULL, user != NULL ? user->log_arg : NULL,
-		     user != NULL ? user->log_level : RL_LOG_DEFAULT);
+	start_log_init(&log, user);
 	machine_read(&machine);
 	rc = rli_config_resolve(&config, user, &machine, &log);
 	if (rc != 0) {

@@ -68,19 +68,19 @@ struct rl_config {
 	/** sizeof(struct rl_config) as the program was compiled; RL_CONFIG fills it. */
 	size_t struct_size;
 
-	/** Shards, 1 to 256. Default: one per allowed logical CPU, because a shard is a pinned core. */
+	/** Shards, 1 to 256. Default: one per allowed logical CPU, since it is pinned. */
 	uint32_t shards;
-	/** CPUs to pin to, "0,2-3", at least as many as shards. Default: the allowed ones, in order. */
+	/** CPUs to pin to, "0,2-3", at least as many as shards. Default: all allowed ones. */
 	const char *cpus;
 
 	/** Submission queue entries, power of two, 64 to 16384. Default 1024: a turn's requests. */
 	uint32_t sq_entries;
 	/**
-	 * Completion queue entries, power of two, 256 to 65536, at least 4 x sq_entries. Default 16384
-	 * or that: an overflow ends multishots.
+	 * Completion queue entries, power of two, 256 to 65536, at least 4 x sq_entries. Default
+	 * 16384 or that: an overflow ends multishots.
 	 */
 	uint32_t cq_entries;
-	/** Completions taken per turn, 16 to 65536. Default 4096: a turn stays below some milliseconds. */
+	/** Completions taken per turn, 16 to 65536. Default 4096: some milliseconds. */
 	uint32_t turn_cqes_max;
 	/** Actors run per turn, 1 to 65536. Default 1024, for the same reason. */
 	uint32_t turn_actors_max;
@@ -97,17 +97,17 @@ struct rl_config {
 	uint32_t timers_max;
 
 	/**
-	 * Connections per shard, 1 to 2^20. Default: 90 % of RLIMIT_NOFILE over shards, at most 65536,
-	 * and no more than leave room for ringline's own descriptors.
+	 * Connections per shard, 1 to 2^20. Default: 90 % of RLIMIT_NOFILE over shards, at most
+	 * 65536, and no more than leave room for ringline's own descriptors.
 	 */
 	uint32_t conns_max;
 	/** What happens at conns_max. */
 	enum rl_conns_policy conns_policy;
 	/** Who accepts. */
 	enum rl_accept_mode accept_mode;
-	/** Accept requests in flight per listener and shard, 1 to 256. Default 8: a burst's worth. */
+	/** Accepts in flight per listener and shard, 1 to 256. Default 8: a burst's worth. */
 	uint32_t accepts_in_flight;
-	/** listen(2) backlog, 1 to 65535. Default 4096; the kernel cuts it at net.core.somaxconn. */
+	/** listen(2) backlog, 1 to 65535. Default 4096, cut at net.core.somaxconn. */
 	uint32_t backlog;
 
 	/**
@@ -115,7 +115,7 @@ struct rl_config {
 	 * connection.
 	 */
 	uint32_t recv_buffers;
-	/** Bytes of each, 1024 to 65536. Default 16384: smaller ones cost 20 % on 64 KiB messages. */
+	/** Bytes of each, 1024 to 65536. Default 16384: 4096 costs 20 % at 64 KiB. */
 	uint32_t recv_buffer_bytes;
 	/**
 	 * Bytes that an actor may leave unconsumed, 1024 to 16 MiB. Default 64 KiB; more ends it
@@ -123,12 +123,12 @@ struct rl_config {
 	 */
 	uint32_t recv_pending_max_bytes;
 	/**
-	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default: 2 x the
-	 * receive buffers.
+	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default: 2
+	 * x the receive buffers.
 	 */
 	size_t recv_pool_bytes;
 
-	/** Bytes per shard for queued output, 4 MiB to 1 TiB. Default 256 MiB, committed as used. */
+	/** Bytes per shard for queued output, 4 MiB to 1 TiB. Default 256 MiB, not all at once. */
 	size_t send_pool_bytes;
 	/** RL_MSG_WRITABLE comes below this, 1 to 512 MiB. Default 64 KiB, or a quarter of high. */
 	uint32_t send_low_bytes;
@@ -136,14 +136,14 @@ struct rl_config {
 	uint32_t send_high_bytes;
 	/**
 	 * No connection queues more: at least send_high_bytes + recv_pending_max_bytes +
-	 * recv_buffer_bytes, to 1 GiB, at most send_pool_bytes. Default 1 MiB, or the least that this
-	 * allows.
+	 * recv_buffer_bytes, to 1 GiB, at most send_pool_bytes. Default 1 MiB, or the least that
+	 * this allows.
 	 */
 	uint32_t send_cap_bytes;
 
 	/** Deadlines in nanoseconds; -1: none. Each closes with its own reason. */
 	int64_t connect_timeout_ns; /* default 10 s */
-	int64_t first_byte_timeout_ns; /* default none; a protocol whose client speaks first sets 10 s */
+	int64_t first_byte_timeout_ns; /* default none; 10 s where the client speaks first */
 	int64_t idle_timeout_ns; /* default 60 s */
 	int64_t stall_timeout_ns; /* default 30 s */
 	int64_t linger_timeout_ns; /* default 2 s */

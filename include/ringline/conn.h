@@ -7,13 +7,13 @@
  * on. Everybody else sends that actor a message.
  *
  * Backpressure, outward: a send is taken (0), taken above the high mark (RL_CONN_SEND_HIGH), or
- * refused with nothing queued (-EAGAIN at the cap or when the shard's send memory is out). After the
- * first HIGH or -EAGAIN exactly one RL_MSG_WRITABLE follows, when output fell below the low mark.
- * Backpressure, inward: with automatic pause (the default for accepted connections) RL_MSG_RECV
- * comes only while output is at or below the high mark, so an actor that sends no more than it
- * received never sees a refusal. It is off for connections that this end opened: two ends that both
- * stop reading while their output is high would wait for each other for ever, so one side must keep
- * reading.
+ * refused with nothing queued (-EAGAIN at the cap or when the shard's send memory is out). After
+ * the first HIGH or -EAGAIN exactly one RL_MSG_WRITABLE follows, when output fell below the low
+ * mark. Backpressure, inward: with automatic pause (the default for accepted connections)
+ * RL_MSG_RECV comes only while output is at or below the high mark, so an actor that sends no more
+ * than it received never sees a refusal. It is off for connections that this end opened: two ends
+ * that both stop reading while their output is high would wait for each other for ever, so one side
+ * must keep reading.
  */
 #ifndef RINGLINE_CONN_H
 #define RINGLINE_CONN_H
@@ -75,9 +75,9 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,
 /**
  * Queue bytes for the peer.
  *
- * Everything that is sent in one turn leaves in one system call at its end, in the order in which it
- * was sent. Taken does not mean delivered: a failed send fails the connection, and what was still
- * queued then is lost with it.
+ * Everything that is sent in one turn leaves in one system call at its end, in the order in which
+ * it was sent. Taken does not mean delivered: a failed send fails the connection, and what was
+ * still queued then is lost with it.
  *
  * @param self  The connection's own actor, its handler running.
  * @param data  The bytes.
@@ -88,7 +88,7 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,
  * Cost:      one copy, no allocation, no system call.
  * Returns:   0
  *            RL_CONN_SEND_HIGH  taken; output is above the high mark, RL_MSG_WRITABLE follows
- *            -EAGAIN     nothing taken: the cap, or the shard's send memory; RL_MSG_WRITABLE follows
+ *            -EAGAIN     nothing taken: the cap, or the shard's memory; RL_MSG_WRITABLE follows
  *            -EMSGSIZE   @p len is above send_cap_bytes
  *            -ENOTCONN   @p self has no stream
  *            -ESHUTDOWN  the write side was shut or the end was decided
@@ -100,7 +100,8 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_send(struct rl_actor *self, const void *data
  *
  * The rest stays and comes again, in front of what arrives next. A handler that has to wait for
  * more bytes consumes what it can and returns 0. One that can't go on now (its own output is
- * refused, for instance) returns -EAGAIN: then reading pauses and the rest comes again with the next
+ * refused, for instance) returns -EAGAIN: then reading pauses and the rest comes again with the
+ * next
  * RL_MSG_WRITABLE that is owed to this actor, or after rl_conn_resume().
  *
  * @param self   The connection's own actor, while it handles RL_MSG_RECV.

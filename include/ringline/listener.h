@@ -27,8 +27,8 @@ struct rl_listener_options {
 /**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
- * Returns when every shard listens; on failure none does, and one log line says why. A TCP port that
- * somebody else listens on is -EADDRINUSE although the shards share it among themselves.
+ * Returns when every shard listens; on failure none does, and one log line says why. A TCP port
+ * that somebody else listens on is -EADDRINUSE although the shards share it among themselves.
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Why an actor ended. RL_MSG_STOP carries one of these, the counters in struct rl_stats count closed
- * connections by them, and --stats prints them by the same names.
+ * Why an actor ended. RL_MSG_STOP carries one of these, the counters in struct rl_stats count
+ * closed connections by them, and --stats prints them by the same names.
  */
 #ifndef RINGLINE_REASON_H
 #define RINGLINE_REASON_H
@@ -17,7 +17,7 @@ enum rl_reason {
 	RL_REASON_PEER_RST,
 	/** The actor ended itself: RL_ACTOR_STOP, rl_conn_close(), rl_conn_abort(). */
 	RL_REASON_LOCAL,
-	/** A handler answered a negative errno, or the kernel failed the stream; error says which. */
+	/** A handler answered a negative errno, or the kernel failed the stream: see error. */
 	RL_REASON_FAILURE,
 	/** A limit was hit, for instance recv_pending_max_bytes with nothing consumed. */
 	RL_REASON_LIMIT,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Counters. Each shard has its own set, written by that shard alone; a reader on another thread gets
- * each counter whole, but not all of them from one instant. After rl_system_run() returned they
- * balance: accepted + opened = sum of closed, bufs_lent = bufs_home.
+ * Counters. Each shard has its own set, written by that shard alone; a reader on another thread
+ * gets each counter whole, but not all of them from one instant. After rl_system_run() returned
+ * they balance: accepted + opened = sum of closed, bufs_lent = bufs_home.
  */
 #ifndef RINGLINE_STATS_H
 #define RINGLINE_STATS_H
@@ -41,7 +41,7 @@ struct rl_stats {
 	/** Receive buffers that the kernel lent us, and that went home. */
 	uint64_t bufs_lent;
 	uint64_t bufs_home;
-	/** Receive completions with data; send requests; sends that the kernel took only in part. */
+	/** Receive completions with data; send requests; sends taken only in part. */
 	uint64_t recvs;
 	uint64_t sends;
 	uint64_t sends_short;
@@ -53,7 +53,7 @@ struct rl_stats {
 	uint64_t pauses;
 	/** Handlers that answered -EAGAIN with no notice owed: only rl_conn_resume() helps. */
 	uint64_t again_unowed;
-	/** io_uring_enter calls, completions, completion queue overflows seen, turns of the loop. */
+	/** io_uring_enter calls, completions, completion queue overflows, turns of the loop. */
 	uint64_t enters;
 	uint64_t cqes;
 	uint64_t cq_overflows;
@@ -74,7 +74,7 @@ struct rl_stats {
 	uint64_t wakeups;
 	/** Completions with an identity that ringline does not know; always 0. */
 	uint64_t cqes_unknown;
-	/** Accepts that found the file table full; always 0, since the table has room by construction. */
+	/** Accepts that found the file table full; always 0: it has room by construction. */
 	uint64_t accept_enfile;
 };
 

@@ -39,8 +39,9 @@ RL_EXPORT const char *rl_version(void);
  * Check the configuration, start every shard, and return when all of them turn.
  *
  * Blocks SIGINT and SIGTERM in the calling thread, so that rl_system_run() can wait for them;
- * rl_system_stop() restores the mask. Call it before the program starts threads of its own, or block
- * the two in those. Any failure undoes all of it and logs one line with the cause and the remedy.
+ * rl_system_stop() restores the mask. Call it before the program starts threads of its own, or
+ * block the two in those. Any failure undoes all of it and logs one line with the cause and the
+ * remedy.
  *
  * @param config  Made by RL_CONFIG(); borrowed. NULL means all defaults.
  * @param sys     Where the system goes; NULL there when it fails.
@@ -99,8 +100,8 @@ RL_EXPORT void rl_system_stop(struct rl_system *sys);
 /**
  * Send a message to an actor from a thread that is not a shard's.
  *
- * Taken means queued to the actor's shard. It is delivered at most once; when the actor has ended by
- * then, or its mailbox is full, that is counted (rl_stats.undelivered).
+ * Taken means queued to the actor's shard. It is delivered at most once; when the actor has ended
+ * by then, or its mailbox is full, that is counted (rl_stats.undelivered).
  *
  * @param sys   The system.
  * @param to    The actor.

@@ -2,9 +2,10 @@
 /*
  * Actors: identity, the ready list, and the one place where user code is called.
  *
- * An actor is a type-stable header in the shard's slab and, beside it, user state from size classes.
- * What waits for it (its start, due timers, messages, the drain) are states of the actor; what waits
- * on its stream is the net module's, which runs connection actors with the functions below.
+ * An actor is a type-stable header in the shard's slab and, beside it, user state from size
+ * classes. What waits for it (its start, due timers, messages, the drain) are states of the actor;
+ * what waits on its stream is the net module's, which runs connection actors with the functions
+ * below.
  *
  * Life: STARTING (RL_MSG_START is to come) -> RUNNING -> ENDING (the end was decided; a stream may
  * still be torn down) -> FREE after RL_MSG_STOP. Nothing but RL_MSG_STOP is delivered in ENDING.
@@ -73,11 +74,12 @@ int rli_actors_init(struct rl_shard *shard);
 void rli_actors_fini(struct rl_shard *shard);
 
 /*
- * A new actor, STARTING and ready. 0, -ENOBUFS (actors_max), -ENOMEM (its state), -EINVAL (state_size),
+ * A new actor, STARTING and ready. 0, -ENOBUFS (actors_max), -ENOMEM (its state), -EINVAL
+ * (state_size),
  * -ESHUTDOWN (draining).
  */
 int rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *arg,
-		    struct rl_actor **actor);
+		    struct rl_actor **out);
 
 /* The living actor with this id on @shard, or NULL: the one place where ids are resolved. */
 struct rl_actor *rli_actor_resolve(struct rl_shard *shard, uint64_t id);
@@ -89,14 +91,14 @@ void rli_actor_ready(struct rl_actor *actor);
 struct rl_actor *rli_actor_next(struct list *batch);
 
 /*
- * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a negative
- * errno. The one place where user code runs.
+ * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
+ * negative errno. The one place where user code runs.
  */
 int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
 
 /*
- * What rli_actor_deliver() answered, made into policy for every kind but RL_MSG_RECV: may decide the
- * end. @msg_kind says which default an UNHANDLED has.
+ * What rli_actor_deliver() answered, made into policy for every kind but RL_MSG_RECV: may decide
+ * the end. @msg_kind says which default an UNHANDLED has.
  */
 void rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer);
 

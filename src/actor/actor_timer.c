@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Timers of actors. Invariant: a timer is on exactly one list of its actor, timers while the wheel
- * has it and timers_due from then until its message was delivered, so cancelling reaches it in both.
+ * has it and timers_due from then until its message was delivered, so cancelling reaches it in
+ * both.
  */
 #include "actor/actor_timer.h"
 

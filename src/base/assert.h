@@ -9,15 +9,12 @@
 
 _Noreturn void rli_assert_failed(const char *condition, const char *file, int line);
 
-#define RL_ASSERT(condition)                                               \
-	do {                                                               \
-		if (__builtin_expect(!(condition), 0)) {                   \
-			rli_assert_failed(#condition, __FILE__, __LINE__); \
-		}                                                          \
-	} while (0)
+#define RL_ASSERT(condition)                                                                   \
+	(__builtin_expect(!(condition), 0) ? rli_assert_failed(#condition, __FILE__, __LINE__) \
+					   : (void)0)
 
 #ifdef NDEBUG
-#define RL_DEBUG_ASSERT(condition) ((void)sizeof(condition))
+#define RL_DEBUG_ASSERT(condition) ((void)sizeof((condition) ? 1 : 0))
 #else
 #define RL_DEBUG_ASSERT(condition) RL_ASSERT(condition)
 #endif

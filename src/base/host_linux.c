@@ -3,9 +3,9 @@
  * The real host: Linux system calls, nothing else.
  *
  * A reservation carries one page of its own in front of what the caller sees: where it is and how
- * much of it is committed. The reservations form a list under a lock, the only one that shards share;
- * it is taken when memory is reserved, committed and released, all of which take the kernel's lock on
- * the address space anyway, and never when memory is used.
+ * much of it is committed. The reservations form a list under a lock, the only one that shards
+ * share; it is taken when memory is reserved, committed and released, all of which take the
+ * kernel's lock on the address space anyway, and never when memory is used.
  */
 #include "base/host.h"
 
@@ -80,7 +80,9 @@ rli_host_random(void)
 		got = getrandom(&number, sizeof(number), 0);
 	} while (got < 0 && errno == EINTR);
 
-	/* Only a filter that forbids the call gets here: better no process than a guessable number. */
+	/*
+	 * Only a filter that forbids the call gets here: better no process than a guessable number.
+	 */
 	if (got != (ssize_t)sizeof(number)) {
 		rli_assert_failed("getrandom(2) is allowed", __FILE__, __LINE__);
 	}

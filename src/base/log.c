@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Lines are put together on the stack and leave in one piece: one call of the sink, or one write(2).
- * Nothing is allocated and no lock is taken, so that a failed assertion can speak from anywhere.
+ * Lines are put together on the stack and leave in one piece: one call of the sink, or one
+ * write(2). Nothing is allocated and no lock is taken, so that a failed assertion can speak from
+ * anywhere.
  */
 #include "base/log.h"
 
@@ -137,6 +138,14 @@ rli_log_limited(const struct log *log, struct log_limit *limit, uint64_t now_ns,
 	len = strlen(text);
 	memcpy(text + len, note, (size_t)note_len + 1);
 	log_emit(log, level, shard, text);
+}
+
+const char *
+rli_errno_text(int error)
+{
+	const char *text = strerrordesc_np(-error);
+
+	return text != NULL ? text : "unknown error";
 }
 
 char *

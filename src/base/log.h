@@ -41,9 +41,12 @@ __attribute__((format(printf, 6, 7))) void rli_log_limited(const struct log *log
 							   enum rl_log_level level, int shard,
 							   const char *format, ...);
 
+/* What a negative errno means, "Connection refused" for instance; static, for any thread. */
+const char *rli_errno_text(int error);
+
 /*
- * Copy @text with everything but printable ASCII escaped as \xNN, so that nobody writes into our log
- * but us. Always NUL-terminates within @size; returns @out.
+ * Copy @text with everything but printable ASCII escaped as \xNN, so that nobody writes into our
+ * log but us. Always NUL-terminates within @size; returns @out.
  */
 char *rli_log_escape(char *out, size_t size, const char *text, size_t len);
 

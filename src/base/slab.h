@@ -2,13 +2,13 @@
 /*
  * A slab: fixed-size, type-stable slots in reserved address space.
  *
- * Memory is committed in steps of at least 64 KiB as slots are first used and never moves, so a slot
- * is always memory of its type: a late completion may look at a freed slot, and finds a state there.
- * Free slots are reused last in, first out, because they are warm. Slots are zeroed at their first
- * use only.
+ * Memory is committed in steps of at least 64 KiB as slots are first used and never moves, so a
+ * slot is always memory of its type: a late completion may look at a freed slot, and finds a state
+ * there. Free slots are reused last in, first out, because they are warm. Slots are zeroed at their
+ * first use only.
  *
- * Slot numbers start at 0. A slab can tell whether a number was ever in use (rli_slab_at()), which is
- * what resolving a user's id starts with.
+ * Slot numbers start at 0. A slab can tell whether a number was ever in use (rli_slab_at()), which
+ * is what resolving a user's id starts with.
  */
 #ifndef RINGLINE_BASE_SLAB_H
 #define RINGLINE_BASE_SLAB_H
@@ -29,9 +29,9 @@ struct slab {
 
 /*
  * @slot_size is rounded up to 16 bytes, which is also how a slot is aligned (a debug build puts a
- * guard word behind each slot, so don't count on more). The first 4 bytes of a *free* slot hold the free list, all
- * other bytes stay as the owner left them (so a generation counter must not be first).
- * 0, -ENOMEM.
+ * guard word behind each slot, so don't count on more). The first 4 bytes of a *free* slot hold the
+ * free list, all other bytes stay as the owner left them (so a generation counter must not be
+ * first). 0, -ENOMEM.
  */
 int rli_slab_init(struct slab *slab, size_t slot_size, uint32_t slots_max);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * What ThreadSanitizer has to be told. It understands C11 atomics but neither the fences nor the
- * volatile accesses of Concurrency Kit: a function that calls ck says here what it relies on. All of
- * this is nothing in other builds.
+ * volatile accesses of Concurrency Kit: a function that calls ck says here what it relies on. All
+ * of this is nothing in other builds.
  */
 #ifndef RINGLINE_BASE_TSAN_H
 #define RINGLINE_BASE_TSAN_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The ring is Concurrency Kit's, many producers and one consumer, with the envelopes in its slots: a
- * push copies in, a pop copies out, and no memory changes hands. A producer that is interrupted
+ * The ring is Concurrency Kit's, many producers and one consumer, with the envelopes in its slots:
+ * a push copies in, a pop copies out, and no memory changes hands. A producer that is interrupted
  * between taking its slot and publishing it holds up those behind it until it runs again; the shard
  * never waits, it sees an empty ring.
  *

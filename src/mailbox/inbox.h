@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How messages come in from threads that are no shard: a bounded lock-free ring, many producers, one
- * consumer, with envelopes inside; and beside it an unbounded list of control requests whose memory
- * is the caller's, so that a flood of messages can't keep the system from being told to stop.
+ * How messages come in from threads that are no shard: a bounded lock-free ring, many producers,
+ * one consumer, with envelopes inside; and beside it an unbounded list of control requests whose
+ * memory is the caller's, so that a flood of messages can't keep the system from being told to
+ * stop.
  *
  * Waking the shard is not done here: see shard/sleep.h for the handshake that goes with a push.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How messages are stored: envelopes of 64 bytes from a pool of the shard, on a plain list per actor.
- * A mailbox is local to its shard, so nothing here is atomic; an idle one costs three words.
+ * How messages are stored: envelopes of 64 bytes from a pool of the shard, on a plain list per
+ * actor. A mailbox is local to its shard, so nothing here is atomic; an idle one costs three words.
  */
 #ifndef RINGLINE_MAILBOX_MAILBOX_H
 #define RINGLINE_MAILBOX_MAILBOX_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Connections: birth, the order in which things are delivered, death. Invariant: RL_MSG_OPEN comes
- * before the first RL_MSG_RECV, all bytes before RL_MSG_EOF, and RL_MSG_STOP when the slot's ops are
- * IDLE and its descriptor is closed.
+ * before the first RL_MSG_RECV, all bytes before RL_MSG_EOF, and RL_MSG_STOP when the slot's ops
+ * are IDLE and its descriptor is closed.
  */
 #include "net/conn.h"
 

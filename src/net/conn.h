@@ -59,7 +59,9 @@ struct conn {
 	struct list_node parked; /* on net->parked */
 	struct list_node starved; /* on net->starved */
 
-	/* input: first arrived (copied while paused), then lent (in place), after what is pending */
+	/*
+	 * input: first arrived (copied while paused), then lent (in place), after what is pending
+	 */
 	struct pending *pending;
 	struct chunk *arrived_first;
 	struct chunk *arrived_last;
@@ -72,7 +74,7 @@ struct conn {
 	struct chunk *out_last;
 	uint32_t out_bytes;
 	uint32_t inflight_bytes;
-	uint32_t refused_bytes; /* the largest send refused since the last WRITABLE: it fits by then */
+	uint32_t refused_bytes; /* the largest send refused: it fits at the next WRITABLE */
 
 	struct timer timer; /* the earliest deadline, lazily: see conn_deadline.c */
 	uint64_t active_ns; /* last byte either way */
@@ -127,9 +129,12 @@ struct conn_setup {
 	bool outbound;
 };
 
-int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **conn);
+int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **out);
 
-/* Deliver what waits for a connection's actor, up to @budget messages, and begin its end if decided. */
+/*
+ * Deliver what waits for a connection's actor, up to @budget messages, and begin its end if
+ * decided.
+ */
 void rli_conn_run(struct rl_actor *actor, uint32_t budget);
 
 /* The stream is usable from now on. */

@@ -6,12 +6,10 @@
  *	abort     CANCELLING -> RESETTING -> CLOSING -> CLOSED
  *
  * Closing with unread input would send RST and destroy the reply that is still on its way, and not
- * reading while flushing would wait for ever on a client that writes all before it reads: so input is
- * received and discarded from the decision on. A fixed file must not be closed under an armed
+ * reading while flushing would wait for ever on a client that writes all before it reads: so input
+ * is received and discarded from the decision on. A fixed file must not be closed under an armed
  * receive (no FIN would leave, pitfall 48): so nothing is closed before every op is IDLE.
  */
-#include <errno.h>
-
 #include "net/conn.h"
 
 static void
@@ -57,7 +55,9 @@ control_shutdown(struct conn *conn)
 	return true;
 }
 
-/* CONNECT to AF_UNSPEC resets a TCP socket, a fixed file too, where setsockopt has no descriptor. */
+/*
+ * CONNECT to AF_UNSPEC resets a TCP socket, a fixed file too, where setsockopt has no descriptor.
+ */
 static bool
 control_reset(struct conn *conn)
 {
@@ -149,7 +149,7 @@ close_flush_output(struct conn *conn)
 	}
 	if (close_input_is_over(conn)) {
 		conn->state = CONN_CANCELLING;
-		return rli_conn_close_flush(conn);
+		return true;
 	}
 	if (!conn->shut_sent && !control_shutdown(conn)) {
 		return false;
@@ -167,7 +167,7 @@ close_linger(struct conn *conn)
 {
 	if (close_input_is_over(conn)) {
 		conn->state = CONN_CANCELLING;
-		return rli_conn_close_flush(conn);
+		return true;
 	}
 	return rli_conn_recv_flush(conn);
 }
@@ -189,7 +189,7 @@ close_cancel(struct conn *conn)
 	}
 	rli_conn_send_discard(conn);
 	conn->state = conn->reset ? CONN_RESETTING : CONN_CLOSING;
-	return rli_conn_close_flush(conn);
+	return true;
 }
 
 static void
@@ -214,8 +214,9 @@ close_finish(struct conn *conn)
 	rli_actor_ready(actor); /* RL_MSG_STOP is all that is left */
 }
 
-bool
-rli_conn_close_flush(struct conn *conn)
+/* One step; it may change the state. False: the submission queue was full. */
+static bool
+close_step(struct conn *conn)
 {
 	switch ((enum conn_state)conn->state) {
 	case CONN_FLUSHING:
@@ -237,4 +238,17 @@ rli_conn_close_flush(struct conn *conn)
 		break;
 	}
 	RL_UNREACHABLE();
+}
+
+bool
+rli_conn_close_flush(struct conn *conn)
+{
+	uint8_t before;
+	bool ok;
+
+	do {
+		before = conn->state;
+		ok = close_step(conn);
+	} while (ok && conn->state != before && conn->state != CONN_FREE);
+	return ok;
 }

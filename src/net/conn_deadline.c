@@ -2,8 +2,8 @@
 /*
  * A connection's deadlines over one timer, lazily: activity only stores a time, and the timer, when
  * it comes, looks whether a deadline has really passed and goes to sleep until the next one. So a
- * busy connection costs the wheel nothing per message, and one that sends starts a timer at most once
- * per stall_timeout_ns.
+ * busy connection costs the wheel nothing per message, and one that sends starts a timer at most
+ * once per stall_timeout_ns.
  */
 #include <errno.h>
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Outbound connections. The connect carries its deadline as a linked timeout: one chain, one outcome.
- * Invariant: the connect's own result decides; when it succeeded although the deadline passed at the
- * same moment, the stream is open, and when it succeeded after the end was decided, the socket is
- * closed like any other.
+ * Outbound connections. The connect carries its deadline as a linked timeout: one chain, one
+ * outcome. Invariant: the connect's own result decides; when it succeeded although the deadline
+ * passed at the same moment, the stream is open, and when it succeeded after the end was decided,
+ * the socket is closed like any other.
  */
+#include "net/conn_open.h"
+
 #include <errno.h>
 
 #include "net/addr.h"
 #include "net/conn.h"
-#include "net/conn_open.h"
 #include "net/sys.h"
 
 static void
@@ -52,7 +53,9 @@ connect_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	}
 }
 
-/* -ETIME: the deadline cancelled the connect; otherwise the connect was quicker and cancelled it. */
+/*
+ * -ETIME: the deadline cancelled the connect; otherwise the connect was quicker and cancelled it.
+ */
 static void
 timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 {
@@ -63,7 +66,9 @@ timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	if (res == -ETIME) {
 		connect->timed_out = true;
 	} else if (res == -EINVAL && !connect->done) {
-		/* a partial submit cut the chain: without its deadline the connect must not go on */
+		/*
+		 * a partial submit cut the chain: without its deadline the connect must not go on
+		 */
 		rli_conn_cut(connect->conn, RL_REASON_FAILURE, -EINVAL);
 	}
 	connect_settled(connect->conn);

@@ -140,8 +140,8 @@ recv_cancel(struct conn *conn)
 }
 
 /*
- * Output above the high mark often leaves inline with this very turn's enter, so the first look only
- * remembers; the second, one turn later, pauses.
+ * Output above the high mark often leaves inline with this very turn's enter, so the first look
+ * only remembers; the second, one turn later, pauses.
  */
 static bool
 recv_flush_held(struct conn *conn)
@@ -244,7 +244,9 @@ recv_failed(struct conn *conn, int error)
 	}
 }
 
-/* PATH-3 recv done: the buffer id counts only with F_BUFFER, and the op goes on only with F_MORE. */
+/*
+ * PATH-3 recv done: the buffer id counts only with F_BUFFER, and the op goes on only with F_MORE.
+ */
 static void
 recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 {

@@ -2,8 +2,8 @@
 /*
  * Sending. Output is a list of chunks; one function submits it, at most one send in flight per
  * connection, gathered. Invariants: out_bytes is what the chunks hold; the first inflight_bytes of
- * them don't move while a send is in flight (appending behind them is fine, the kernel was told where
- * to stop); a stream never goes on after a hole.
+ * them don't move while a send is in flight (appending behind them is fine, the kernel was told
+ * where to stop); a stream never goes on after a hole.
  */
 #include <errno.h>
 #include <string.h>
@@ -308,7 +308,9 @@ rli_conn_send_flush(struct conn *conn)
 	return true;
 }
 
-/* Below the low mark, and with room for what was refused: who tries again then isn't refused again. */
+/*
+ * Below the low mark, and with room for what was refused: who tries again then isn't refused again.
+ */
 bool
 rli_conn_send_is_writable(const struct conn *conn)
 {

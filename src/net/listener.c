@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Accepting on one shard. Invariants: accepts in flight plus connections never exceed conns_max under
- * "pause", and the file table has room for conns_max plus every accept under "refuse", so the kernel
- * never finds it full; an accept that failed is tried again, at once or after a back-off, and only a
- * broken socket ends a listener.
+ * Accepting on one shard. Invariants: accepts in flight plus connections never exceed conns_max
+ * under "pause", and the file table has room for conns_max plus every accept under "refuse", so the
+ * kernel never finds it full; an accept that failed is tried again, at once or after a back-off,
+ * and only a broken socket ends a listener.
  */
 #include "net/listener.h"
 
@@ -130,7 +130,7 @@ listener_back_off(struct listener *listener, int error)
 	rli_wheel_start(&shard->wheel, &listener->backoff, shard->now_ns + listener->backoff_ns);
 	rli_log_limited(shard->log, &shard->net->limit_accept, shard->now_ns, RL_LOG_WARN,
 			(int)shard->id, "can't accept (%s); trying again in %u ms",
-			strerror(-error), (unsigned)(listener->backoff_ns / 1000000));
+			rli_errno_text(error), (unsigned)(listener->backoff_ns / 1000000));
 }
 
 static void
@@ -158,11 +158,12 @@ accept_failed(struct accept *accept, int error)
 	case -ENOTSOCK:
 	case -EOPNOTSUPP:
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
-			"a listening socket is broken (%s): it accepts no more", strerror(-error));
+			"a listening socket is broken (%s): it accepts no more",
+			rli_errno_text(error));
 		listener->state = LISTENER_CLOSING;
 		break;
 	default:
-		break; /* the peer's or the network's trouble with one connection: accept the next */
+		break; /* one connection's trouble: accept the next */
 	}
 }
 
@@ -256,7 +257,9 @@ accept_prepare(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
 	io_uring_prep_accept(sqe, listener->fd, addr ? (struct sockaddr *)&accept->peer : NULL,
 			     addr ? &accept->len : NULL, fixed ? 0 : SOCK_CLOEXEC);
 	if (fixed) {
-		/* not by io_uring_prep_accept_direct(): liburing 2.3's wraps ALLOC to a plain one */
+		/*
+		 * not by io_uring_prep_accept_direct(): liburing 2.3's wraps ALLOC to a plain one
+		 */
 		sqe->file_index = IORING_FILE_INDEX_ALLOC;
 	}
 	op_arm(&accept->op, sqe, accept_done);

@@ -58,12 +58,15 @@ struct listener_setup {
 	bool is_unix;
 };
 
-/* Listener @number of the shard starts to accept; takes setup->fd on success. 0, -ENOMEM, -ESHUTDOWN. */
+/*
+ * Listener @number of the shard starts to accept; takes setup->fd on success. 0, -ENOMEM,
+ * -ESHUTDOWN.
+ */
 int rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listener_setup *setup);
 
 /*
- * Stop accepting: cancel, wait until the kernel holds nothing, close. @closed (may be NULL) is handed
- * out by rli_listener_closed() when that is done, at once if the listener isn't open.
+ * Stop accepting: cancel, wait until the kernel holds nothing, close. @closed (may be NULL) is
+ * handed out by rli_listener_closed() when that is done, at once if the listener isn't open.
  */
 void rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *closed);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The flush phase and what a shard's connections share. Invariant: a connection or listener that
- * wants something from the kernel is on a list that the flush works through, until it got it; a full
- * submission queue delays it and never loses it (pitfall 16).
+ * wants something from the kernel is on a list that the flush works through, until it got it; a
+ * full submission queue delays it and never loses it (pitfall 16).
  */
 #include "net/net.h"
 

@@ -51,9 +51,10 @@ int rli_net_init(struct rl_shard *shard);
 void rli_net_fini(struct rl_shard *shard);
 
 /*
- * Phase 5: one send per connection that has output and none in flight, receiving armed and cancelled,
- * tear-downs taken a step further, accepts armed. True when nothing is left over; false when the
- * submission queue was full or a state wants another look: take another turn without waiting.
+ * Phase 5: one send per connection that has output and none in flight, receiving armed and
+ * cancelled, tear-downs taken a step further, accepts armed. True when nothing is left over; false
+ * when the submission queue was full or a state wants another look: take another turn without
+ * waiting.
  */
 bool rli_net_flush(struct rl_shard *shard);
 

@@ -12,8 +12,8 @@
 #include "net/url.h"
 
 /*
- * A listening socket on @url: TCP with SO_REUSEADDR, SO_REUSEPORT and TCP_NODELAY (inherited by what
- * is accepted), close-on-exec. The descriptor, or a negative errno.
+ * A listening socket on @url: TCP with SO_REUSEADDR, SO_REUSEPORT and TCP_NODELAY (inherited by
+ * what is accepted), close-on-exec. The descriptor, or a negative errno.
  */
 int rli_sys_listen(const struct url *url, uint32_t backlog);
 
@@ -35,7 +35,9 @@ void rli_sys_unix_unlink(const struct url *url);
 /* The address that @fd is bound to. 0 or a negative errno. */
 int rli_sys_bound(int fd, struct url *url);
 
-/* A socket to connect to @url with: TCP_NODELAY, close-on-exec. The descriptor or a negative errno. */
+/*
+ * A socket to connect to @url with: TCP_NODELAY, close-on-exec. The descriptor or a negative errno.
+ */
 int rli_sys_socket(const struct url *url);
 
 /* TCP_NODELAY and the like on an accepted plain descriptor are inherited; this only closes. */

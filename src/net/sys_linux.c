@@ -53,7 +53,7 @@ int
 rli_sys_listen(const struct url *url, uint32_t backlog)
 {
 	int fd = sys_socket(url, 0);
-	int rc = fd;
+	int rc;
 
 	if (fd < 0) {
 		return fd;

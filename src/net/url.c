@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Nothing is resolved and nobody is asked: a URL is text in and a socket address out. What is refused
- * is quoted in one log line, escaped and cut, because it may come from anywhere.
+ * Nothing is resolved and nobody is asked: a URL is text in and a socket address out. What is
+ * refused is quoted in one log line, escaped and cut, because it may come from anywhere.
  */
 #include "net/url.h"
 

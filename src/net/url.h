@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * URLs: tcp://HOST:PORT, unix:/path, unix:@abstract; IPv6 hosts in brackets. HOST is numeric, or `*`
- * where one listens: all IPv4 addresses, 0.0.0.0. ([::] is all IPv6 addresses, and the IPv4 ones too
- * where net.ipv6.bindv6only is 0.) A scope is numeric as well: [fe80::1%2].
+ * URLs: tcp://HOST:PORT, unix:/path, unix:@abstract; IPv6 hosts in brackets. HOST is numeric, or
+ * `*` where one listens: all IPv4 addresses, 0.0.0.0. ([::] is all IPv6 addresses, and the IPv4
+ * ones too where net.ipv6.bindv6only is 0.) A scope is numeric as well: [fe80::1%2].
  */
 #ifndef RINGLINE_NET_URL_H
 #define RINGLINE_NET_URL_H

@@ -2,10 +2,10 @@
 /*
  * The shard's receive buffers: one provided-buffer ring that all its connections share.
  *
- * Each buffer is in exactly one place: home (in the ring, the kernel's to fill) or lent (filled; ours
- * to return). A slot per buffer remembers which, so a buffer that the kernel hands out twice, or that
- * we return twice, is caught where it happens. Returned buffers become visible to the kernel at
- * rli_bufring_publish(), once per turn and always before a wait.
+ * Each buffer is in exactly one place: home (in the ring, the kernel's to fill) or lent (filled;
+ * ours to return). A slot per buffer remembers which, so a buffer that the kernel hands out twice,
+ * or that we return twice, is caught where it happens. Returned buffers become visible to the
+ * kernel at rli_bufring_publish(), once per turn and always before a wait.
  */
 #ifndef RINGLINE_SHARD_BUFRING_H
 #define RINGLINE_SHARD_BUFRING_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Chunk pools. Invariant: a span with a class has taken chunks out, or is the one span that its class
- * keeps warm; every other span is on the list of empty ones or was never touched.
+ * Chunk pools. Invariant: a span with a class has taken chunks out, or is the one span that its
+ * class keeps warm; every other span is on the list of empty ones or was never touched.
  */
 #include "shard/chunk.h"
 

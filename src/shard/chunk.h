@@ -2,9 +2,9 @@
 /*
  * Chunks: size-classed memory for bytes that wait, one pool for output and one for paused input.
  *
- * A pool is a number of equal spans within one reservation. A span is carved into chunks of one class
- * and goes back to the common stock when all of them are home, so one budget bounds the whole pool
- * whatever mix of sizes comes along. Memory is committed when a span is first used.
+ * A pool is a number of equal spans within one reservation. A span is carved into chunks of one
+ * class and goes back to the common stock when all of them are home, so one budget bounds the whole
+ * pool whatever mix of sizes comes along. Memory is committed when a span is first used.
  */
 #ifndef RINGLINE_SHARD_CHUNK_H
 #define RINGLINE_SHARD_CHUNK_H

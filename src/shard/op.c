@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Taking completions to their ops, and the cancel rule. The invariant: an op that is IDLE has nothing
- * outstanding in the kernel, neither a request nor a cancel.
+ * Taking completions to their ops, and the cancel rule. The invariant: an op that is IDLE has
+ * nothing outstanding in the kernel, neither a request nor a cancel.
  */
 #include "shard/op.h"
 
-#include "base/log.h"
 #include "shard/shard.h"
 
 /* No object lives in the first page; a smaller user_data is not ours. */
@@ -51,7 +50,7 @@ rli_op_complete(struct rl_shard *shard, uint64_t user_data, int32_t res, uint32_
 
 	if (user_data < OP_ADDRESS_MIN) {
 		counters_add(&shard->counters, cqes_unknown, 1);
-		RL_DEBUG_ASSERT(!"a completion that is nobody's");
+		RL_DEBUG_ASSERT(user_data >= OP_ADDRESS_MIN);
 		return;
 	}
 	if (user_data & OP_TAG_CANCEL) {

@@ -2,11 +2,11 @@
 /*
  * Ops: requests that the kernel holds for us, 16 bytes embedded in their owner.
  *
- * user_data is the op's address; its lowest bit says that the completion belongs to a cancel aimed at
- * the op. An op is IDLE again only when its own last completion (the one without F_MORE) *and* that
- * of a cancel aimed at it were seen, in either order: so a late cancel can't kill what was armed
- * after it, and an owner whose ops are all IDLE can be recycled, because the kernel knows nothing of
- * it any more.
+ * user_data is the op's address; its lowest bit says that the completion belongs to a cancel aimed
+ * at the op. An op is IDLE again only when its own last completion (the one without F_MORE) *and*
+ * that of a cancel aimed at it were seen, in either order: so a late cancel can't kill what was
+ * armed after it, and an owner whose ops are all IDLE can be recycled, because the kernel knows
+ * nothing of it any more.
  *
  * done() is called for every completion of the request. When the cancel's completion is the last to
  * come, done() is called once more with OP_F_SETTLED: nothing happened but that the op is IDLE.

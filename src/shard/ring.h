@@ -2,10 +2,10 @@
 /*
  * The second door to the outside: one io_uring instance, owned by one thread.
  *
- * ring_uring.c is the real one, the only file that enters the kernel for a ring; the simulator links
- * its own in its place. The two exchange the kernel's own structs, so everything else is the same
- * code in both. Outside this door only the pure inlines io_uring_prep_*() and io_uring_sqe_set_*()
- * of liburing are used.
+ * ring_uring.c is the real one, the only file that enters the kernel for a ring; the simulator
+ * links its own in its place. The two exchange the kernel's own structs, so everything else is the
+ * same code in both. Outside this door only the pure inlines io_uring_prep_*() and
+ * io_uring_sqe_set_*() of liburing are used.
  *
  * Provided buffer rings are our own memory in the kernel's layout: entries are written and the tail
  * is stored by shard/bufring.c; only (un)registering comes through here.
@@ -41,10 +41,11 @@ struct ring_wait {
 };
 
 /*
- * Create the ring on the thread that will use it (SINGLE_ISSUER), probing optional features by doing.
- * 0, or after one ERROR line with cause and remedy: -ENOSYS, -EPERM, -ENOMEM, -EMFILE, -EINVAL.
+ * Create the ring on the thread that will use it (SINGLE_ISSUER), probing optional features by
+ * doing. 0, or after one ERROR line with cause and remedy: -ENOSYS, -EPERM, -ENOMEM, -EMFILE,
+ * -EINVAL.
  */
-int rli_ring_open(struct ring **ring, const struct ring_options *options, const struct log *log);
+int rli_ring_open(struct ring **out, const struct ring_options *options, const struct log *log);
 
 /* On the ring's own thread: unregister the file table and the ring descriptor. */
 void rli_ring_detach(struct ring *ring);
@@ -66,7 +67,8 @@ uint32_t rli_ring_queued(const struct ring *ring);
 
 /*
  * One io_uring_enter: submit all that is queued, with GETEVENTS, and wait as told. 0, or -EINTR,
- * -EAGAIN, -EBUSY, -ETIME (all mean: go round), -EBADR (a completion was dropped: the process can't go on).
+ * -EAGAIN, -EBUSY, -ETIME (all mean: go round), -EBADR (a completion was dropped: the process
+ * can't go on).
  * A success says nothing about whether the wait was served; rli_ring_queued() says whether all was
  * submitted.
  */
@@ -91,7 +93,9 @@ bool rli_ring_is_behind(const struct ring *ring);
 /* The completion queue overflowed since the last call; completions are late, none is lost. */
 bool rli_ring_overflowed(struct ring *ring);
 
-/* Register @entries (a power of two) at @memory, page-aligned, as buffer group @group. 0, -errno. */
+/*
+ * Register @entries (a power of two) at @memory, page-aligned, as buffer group @group. 0, -errno.
+ */
 int rli_ring_buffers_register(struct ring *ring, uint16_t group, void *memory, uint32_t entries);
 
 /* On the ring's own thread, before the memory goes. */

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -96,8 +95,8 @@ ring_explain(const struct log *log, const struct ring_options *options, int rc)
 	} else if (rc == -EINVAL) {
 		why = "this kernel is too old; Linux 6.0 or newer is needed";
 	}
-	rli_log(log, RL_LOG_ERROR, options->shard, "can't create a ring (%s): %s", strerror(-rc),
-		why);
+	rli_log(log, RL_LOG_ERROR, options->shard, "can't create a ring (%s): %s",
+		rli_errno_text(rc), why);
 }
 
 /* Lay liburing's view over the mapped rings; it has no public call for a ring made by hand. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Putting one core's parts together and taking them apart. Invariant of the tear-down (pitfall 27):
- * buffer ring and file table are unregistered on the ring's thread, then the ring is closed, and only
- * then the memory goes that the kernel could have written to.
+ * buffer ring and file table are unregistered on the ring's thread, then the ring is closed, and
+ * only then the memory goes that the kernel could have written to.
  */
 #include "shard/shard.h"
 
@@ -111,7 +111,7 @@ rli_shard_open(struct rl_shard *shard, uint32_t files_max)
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"no memory for the shard's buffers (%u receive buffers of %u bytes): %s; "
 			"lower recv_buffers, or raise the memory or RLIMIT_MEMLOCK limit",
-			config->recv_buffers, config->recv_buffer_bytes, strerror(-rc));
+			config->recv_buffers, config->recv_buffer_bytes, rli_errno_text(rc));
 		rli_shard_detach(shard);
 	}
 	return rc;
@@ -196,7 +196,9 @@ rli_shard_arena_reset(struct rl_shard *shard)
 	shard->arena.msghdrs_used = 0;
 }
 
-/* Completions are copied out first, so that nothing that an op's owner does meets a moving queue. */
+/*
+ * Completions are copied out first, so that nothing that an op's owner does meets a moving queue.
+ */
 uint32_t
 rli_shard_reap(struct rl_shard *shard, uint32_t max)
 {

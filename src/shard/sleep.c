@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The sleep handshake; its proof is at the head of sleep.h. Invariant: between rli_sleep_begin() and
- * rli_sleep_end() a push by anybody else is followed by a write to the eventfd.
+ * The sleep handshake; its proof is at the head of sleep.h. Invariant: between rli_sleep_begin()
+ * and rli_sleep_end() a push by anybody else is followed by a write to the eventfd.
  */
 #include "shard/sleep.h"
 
@@ -29,7 +29,10 @@ rli_sleep_fini(struct sleep *sleep)
 void
 rli_sleep_begin(struct sleep *sleep)
 {
-	/* pairs with: rli_sleep_wake(); seq_cst on both sides orders this before our look at the inbox */
+	/*
+	 * pairs with: rli_sleep_wake(); seq_cst on both sides orders this before our look at the
+	 * inbox
+	 */
 	atomic_store_explicit(&sleep->sleeping, 1, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
 }
@@ -53,7 +56,10 @@ rli_sleep_wake(struct sleep *sleep)
 	    atomic_exchange_explicit(&sleep->sleeping, 0, memory_order_seq_cst) == 0) {
 		return false;
 	}
-	/* the counter can't overflow: the shard reads it to zero, and only one writer owns a wake-up */
+	/*
+	 * the counter can't overflow: the shard reads it to zero, and only one writer owns a
+	 * wake-up
+	 */
 	(void)rli_host_eventfd_write(sleep->eventfd);
 	return true;
 }

@@ -9,10 +9,10 @@
  *	      write the eventfd                     sleeping = 0, don't sleep
  *	                                        else wait in the kernel; then sleeping = 0
  *
- * Each side writes its own word and then reads the other's. With a full fence between the two on both
- * sides at least one of them sees the other's write: either the sender sees sleeping = 1 and writes
- * the eventfd, or the shard sees the message and stays awake. Whoever exchanged 1 for 0 owns the
- * wake-up, so a burst of senders writes the eventfd once.
+ * Each side writes its own word and then reads the other's. With a full fence between the two on
+ * both sides at least one of them sees the other's write: either the sender sees sleeping = 1 and
+ * writes the eventfd, or the shard sees the message and stays awake. Whoever exchanged 1 for 0 owns
+ * the wake-up, so a burst of senders writes the eventfd once.
  */
 #ifndef RINGLINE_SHARD_SLEEP_H
 #define RINGLINE_SHARD_SLEEP_H
@@ -32,8 +32,8 @@ int rli_sleep_init(struct sleep *sleep);
 void rli_sleep_fini(struct sleep *sleep);
 
 /*
- * The shard, first half: announce that it is about to sleep. The caller looks at its inbox once more
- * after this, and calls rli_sleep_end() in any case.
+ * The shard, first half: announce that it is about to sleep. The caller looks at its inbox once
+ * more after this, and calls rli_sleep_end() in any case.
  */
 void rli_sleep_begin(struct sleep *sleep);
 

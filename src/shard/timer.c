@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A tick is a number of eight 6-bit digits, and so is now_tick. A timer is filed at the level of the
- * highest digit in which its tick differs from now_tick, in the slot that this digit says. Three
- * things follow, and everything here rests on them:
+ * A tick is a number of eight 6-bit digits, and so is now_tick. A timer is filed at the level of
+ * the highest digit in which its tick differs from now_tick, in the slot that this digit says.
+ * Three things follow, and everything here rests on them:
  *
  * - all slots in use lie after now_tick's own digit of their level, so nothing ever wraps;
- * - all timers of a level come before all timers of the levels above it, so the earliest timer is in
- *   the first slot of the lowest level in use;
- * - two timers with the same tick are in the same slot, whenever they were started, so that appending
- *   keeps them in order, through all cascades.
+ * - all timers of a level come before all timers of the levels above it, so the earliest timer is
+ *   in the first slot of the lowest level in use;
+ * - two timers with the same tick are in the same slot, whenever they were started, so that
+ *   appending keeps them in order, through all cascades.
  *
  * When now_tick reaches the first tick of a slot, the slot's timers are filed anew (the cascade).
  */
@@ -105,7 +105,9 @@ wheel_take(struct wheel *wheel, struct wheel_place place, struct list *out)
 	wheel->pending[place.level] &= ~((uint64_t)1 << place.slot);
 }
 
-/* now_tick has reached the first tick of the slot: what is due goes to the due list, the rest down. */
+/*
+ * now_tick has reached the first tick of the slot: what is due goes to the due list, the rest down.
+ */
 static void
 wheel_cascade(struct wheel *wheel, struct wheel_place place)
 {
@@ -124,9 +126,9 @@ wheel_cascade(struct wheel *wheel, struct wheel_place place)
 }
 
 /*
- * Timers that were started after their deadline go first, but for those that were started before them
- * for the same deadline and only wait for the end of its tick. If there are any, they are in the slot
- * that starts with the next tick.
+ * Timers that were started after their deadline go first, but for those that were started before
+ * them for the same deadline and only wait for the end of its tick. If there are any, they are in
+ * the slot that starts with the next tick.
  */
 static void
 wheel_expire_passed(struct wheel *wheel)

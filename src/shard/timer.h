@@ -2,16 +2,16 @@
 /*
  * The timer wheel: a hierarchical wheel of 131 us ticks, 64 slots per level.
  *
- * Starting and cancelling are O(1) whatever is outstanding (a million is ordinary). A timer is never
- * early: its deadline is rounded up to the next tick. It comes in two steps, as everything here does:
- * rli_wheel_expire() moves what is due onto the due list, rli_wheel_due_pop() hands out one at a time.
- * A timer on the due list can still be cancelled, and one that is started while due ones are handed
- * out never joins them, whatever its deadline: a zero-length timer can't trap the loop. Timers with
- * the same deadline come in the order in which they were started.
+ * Starting and cancelling are O(1) whatever is outstanding (a million is ordinary). A timer is
+ * never early: its deadline is rounded up to the next tick. It comes in two steps, as everything
+ * here does: rli_wheel_expire() moves what is due onto the due list, rli_wheel_due_pop() hands out
+ * one at a time. A timer on the due list can still be cancelled, and one that is started while due
+ * ones are handed out never joins them, whatever its deadline: a zero-length timer can't trap the
+ * loop. Timers with the same deadline come in the order in which they were started.
  *
- * The wheel has no tick of its own: the owner sleeps until rli_wheel_next_ns(), which is the deadline
- * (rounded up to its tick) of the earliest timer, never that of a mere cascade. UINT64_MAX: none.
- * As a deadline UINT64_MAX is never.
+ * The wheel has no tick of its own: the owner sleeps until rli_wheel_next_ns(), which is the
+ * deadline (rounded up to its tick) of the earliest timer, never that of a mere cascade.
+ * UINT64_MAX: none. As a deadline UINT64_MAX is never.
  */
 #ifndef RINGLINE_SHARD_TIMER_H
 #define RINGLINE_SHARD_TIMER_H
@@ -101,8 +101,8 @@ void rli_wheel_expire(struct wheel *wheel, uint64_t now_ns);
 struct timer *rli_wheel_due_pop(struct wheel *wheel);
 
 /*
- * When to look again; 0 when something is due already. Amortised O(log n), and a few loads while the
- * earliest timer stays.
+ * When to look again; 0 when something is due already. Amortised O(log n), and a few loads while
+ * the earliest timer stays.
  */
 uint64_t rli_wheel_next_ns(struct wheel *wheel);
 

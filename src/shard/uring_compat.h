@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * liburing's header, and what the one of Debian 12 (liburing 2.3, Linux 6.1 headers) lacks, each with
- * the kernel that brought it. The only place for such constants.
+ * liburing's header, and what the one of Debian 12 (liburing 2.3, Linux 6.1 headers) lacks, each
+ * with the kernel that brought it. The only place for such constants.
  */
 #ifndef RINGLINE_SHARD_URING_COMPAT_H
 #define RINGLINE_SHARD_URING_COMPAT_H
