@@ -19,10 +19,13 @@
 #define TURN_MESSAGES_MAX 1024 /* from foreign threads, per turn */
 
 /*
- * Backlog: after this many turns in a row that left work behind in the kernel, wait for more
- * completions at once, since an enter does at most max(20, wait_nr) pieces of task work.
+ * Backlog: an enter does at most max(20, wait_nr) pieces of task work. After this many turns in a
+ * row that got so many and left more behind, wait for a larger batch. The count is looked at
+ * because the flag alone can be stale: the kernel sets it after it queued the work, and so at times
+ * after the work was done.
  */
-#define BACKLOG_TURNS	2
+#define BACKLOG_TURNS 2
+#define BACKLOG_CQES 20
 #define BACKLOG_WAIT_NR 32
 #define BACKLOG_WAIT_US 100
 
@@ -35,11 +38,14 @@ static void turn_enter(struct rl_shard *shard, bool flushed);
 bool
 rli_loop_turn(struct rl_shard *shard)
 {
+	uint32_t reaped;
 	bool flushed;
 
 	rli_sleep_end(&shard->sleep);
 	counters_add(&shard->counters, turns, 1);
-	rli_shard_reap(shard, shard->config->turn_cqes_max);
+	reaped = rli_shard_reap(shard, shard->config->turn_cqes_max);
+	shard->backlog_turns =
+		shard->behind && reaped >= BACKLOG_CQES ? shard->backlog_turns + 1 : 0;
 	turn_drain(shard);
 	turn_timers(shard);
 	turn_actors(shard);
@@ -260,7 +266,22 @@ enter_timeout(struct rl_shard *shard, uint64_t *timeout_ns)
 	return true;
 }
 
-/* The completions to wait for: 0 polls, more than 1 only in a backlog. */
+/* In a backlog up to 32 completions, but no longer for them than 100 us; then the first will do. */
+static void
+enter_plan_batch(const struct rl_shard *shard, struct ring_wait *wait)
+{
+	wait->nr = 1;
+	if (shard->backlog_turns > BACKLOG_TURNS &&
+	    rli_ring_features(shard->ring) & RL_FEATURE_MIN_WAIT) {
+		wait->nr = BACKLOG_WAIT_NR;
+		wait->min_us = BACKLOG_WAIT_US;
+	}
+}
+
+/*
+ * The completions to wait for: 0 polls, more than 1 only in a backlog. Work that is already there, in
+ * the queue or left behind in the kernel, ends the wait at once, so nobody has to look for it.
+ */
 static void
 enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 {
@@ -269,20 +290,11 @@ enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 	    !enter_timeout(shard, &wait->timeout_ns)) {
 		return;
 	}
-	if (shard->behind_turns > BACKLOG_TURNS &&
-	    rli_ring_features(shard->ring) & RL_FEATURE_MIN_WAIT) {
-		wait->nr = BACKLOG_WAIT_NR;
-		wait->min_us = BACKLOG_WAIT_US;
-		return;
-	}
-	if (rli_ring_has_more(shard->ring)) {
-		return;
-	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
 	rli_sleep_begin(&shard->sleep);
 	if (rli_inbox_is_empty(shard->inbox) &&
 	    rli_system_drain_level(shard->system) == shard->drain) {
-		wait->nr = 1;
+		enter_plan_batch(shard, wait);
 	} else {
 		rli_sleep_end(&shard->sleep);
 	}
@@ -299,7 +311,7 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	rc = rli_ring_enter(shard->ring, &wait);
 	counters_add(&shard->counters, enters, 1);
 	shard->now_ns = rli_host_now_ns();
-	shard->behind_turns = rli_ring_is_behind(shard->ring) ? shard->behind_turns + 1 : 0;
+	shard->behind = rli_ring_is_behind(shard->ring);
 	switch (rc) {
 	case 0:
 	case -EINTR:

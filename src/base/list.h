@@ -51,6 +51,7 @@ list_is_empty(const struct list *list)
 static inline void
 list_insert_before(struct list_node *at, struct list_node *node)
 {
+	RL_ASSERT(at != NULL); /* a list that nobody initialised */
 	RL_DEBUG_ASSERT(!list_is_linked(node));
 	node->prev = at->prev;
 	node->next = at;

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The ring is Concurrency Kit's, many producers and one consumer, with the envelopes in its slots:
- * a push copies in, a pop copies out, and no memory changes hands. A producer that is interrupted
- * between taking its slot and publishing it holds up those behind it until it runs again; the shard
- * never waits, it sees an empty ring.
+ * The ring: positions count up for ever, position p lives in slot p modulo the size, and each slot
+ * has a sequence number that says whose turn it is there:
+ *
+ *	sequence = p                     free, for the producer that takes position p
+ *	sequence = p + 1                 filled, for the consumer at position p
+ *	sequence = p + INBOX_ENVELOPES   free again, for the producer one round later
+ *
+ * A producer takes a position by moving the tail, fills the slot, and publishes it by itself. One
+ * that is interrupted in between holds up what the consumer sees, never the other producers.
+ * (Concurrency Kit's ring publishes in order: there a producer spins until those before it have
+ * published, and with more producers than cores all end up spinning for one that does not run.)
  *
  * The control list is a stack that is taken as a whole, so the ABA problem can't arise: nothing is
  * ever popped off a stack that others push to.
@@ -14,30 +21,33 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include <ck_ring.h>
-
-#include "base/assert.h"
 #include "base/host.h"
-#include "base/tsan.h"
 
-CK_RING_PROTOTYPE(envelope, envelope)
-
-struct inbox {
-	struct ck_ring ring;
-	_Atomic(struct control *) controls; /* newest first */
-	_Alignas(CK_MD_CACHELINE) struct envelope slots[INBOX_ENVELOPES];
-};
-
-_Static_assert(sizeof(struct envelope) == CK_MD_CACHELINE, "producers don't share a line");
-_Static_assert((INBOX_ENVELOPES & (INBOX_ENVELOPES - 1)) == 0, "ck masks with the size - 1");
+#define INBOX_LINE 64
+#define INBOX_MASK ((uint64_t)INBOX_ENVELOPES - 1)
 
 /* A multiple of every page size that Linux has (4, 16 and 64 KiB). */
 #define INBOX_PAGES_BYTES ((sizeof(struct inbox) + 65535) / 65536 * 65536)
+
+struct inbox_slot {
+	_Atomic uint64_t sequence;
+	struct envelope envelope;
+};
+
+struct inbox {
+	_Alignas(INBOX_LINE) _Atomic uint64_t tail; /* the producers' */
+	_Alignas(INBOX_LINE) uint64_t head; /* the consumer's */
+	_Atomic(struct control *) controls; /* newest first */
+	_Alignas(INBOX_LINE) struct inbox_slot slots[INBOX_ENVELOPES];
+};
+
+_Static_assert((INBOX_ENVELOPES & INBOX_MASK) == 0, "a mask finds the slot of a position");
 
 struct inbox *
 rli_inbox_create(void)
 {
 	struct inbox *inbox = rli_host_pages_reserve(INBOX_PAGES_BYTES);
+	uint64_t i;
 
 	if (inbox == NULL) {
 		return NULL;
@@ -46,8 +56,12 @@ rli_inbox_create(void)
 		rli_host_pages_release(inbox, INBOX_PAGES_BYTES);
 		return NULL;
 	}
-	ck_ring_init(&inbox->ring, INBOX_ENVELOPES);
+	inbox->head = 0;
+	atomic_init(&inbox->tail, 0);
 	atomic_init(&inbox->controls, NULL);
+	for (i = 0; i < INBOX_ENVELOPES; i++) {
+		atomic_init(&inbox->slots[i].sequence, i);
+	}
 	return inbox;
 }
 
@@ -57,47 +71,65 @@ rli_inbox_destroy(struct inbox *inbox)
 	rli_host_pages_release(inbox, INBOX_PAGES_BYTES);
 }
 
+/* A slot that is the caller's to fill; NULL when all are full. */
+static struct inbox_slot *
+inbox_reserve(struct inbox *inbox, uint64_t *position)
+{
+	uint64_t tail = atomic_load_explicit(&inbox->tail, memory_order_relaxed);
+
+	for (;;) {
+		struct inbox_slot *slot = &inbox->slots[tail & INBOX_MASK];
+		/* pairs with: rli_inbox_pop(), which is done with what was there a round ago */
+		uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_acquire);
+
+		if (sequence == tail) {
+			/*
+			 * Relaxed: the tail only deals out positions, the slot's sequence orders.
+			 */
+			if (atomic_compare_exchange_weak_explicit(&inbox->tail, &tail, tail + 1,
+								  memory_order_relaxed,
+								  memory_order_relaxed)) {
+				*position = tail;
+				return slot;
+			}
+		} else if (sequence < tail) {
+			return NULL; /* it is as it was a round ago: the consumer is behind */
+		} else {
+			/* Somebody else took the position meanwhile. */
+			tail = atomic_load_explicit(&inbox->tail, memory_order_relaxed);
+		}
+	}
+}
+
 int
 rli_inbox_push(struct inbox *inbox, const struct envelope *envelope)
 {
-	struct envelope *slot;
-	uint32_t ticket;
+	uint64_t position;
+	struct inbox_slot *slot = inbox_reserve(inbox, &position);
 
-	/* pairs with: rli_inbox_pop(), which reads the slot after it saw the ring's p_tail */
-	tsan_release(&inbox->ring);
-	tsan_ignore_begin();
-	slot = ck_ring_enqueue_reserve_mpsc_envelope(&inbox->ring, inbox->slots, &ticket);
-	if (slot != NULL) {
-		*slot = *envelope;
-		ck_ring_enqueue_commit_mpsc(&inbox->ring, ticket);
+	if (slot == NULL) {
+		return -EAGAIN;
 	}
-	tsan_ignore_end();
-	return slot != NULL ? 0 : -EAGAIN;
+	slot->envelope = *envelope;
+	/* pairs with: rli_inbox_pop(), which reads the envelope */
+	atomic_store_explicit(&slot->sequence, position + 1, memory_order_release);
+	return 0;
 }
 
-/*
- * As ck_ring_dequeue_mpsc(), but for the second fence: ck 0.7.1 has a store fence there, which on
- * machines with weak ordering lets a producer overwrite the slot while it is still being read.
- */
 bool
 rli_inbox_pop(struct inbox *inbox, struct envelope *out)
 {
-	struct ck_ring *ring = &inbox->ring;
-	uint32_t head;
-	bool found;
+	struct inbox_slot *slot = &inbox->slots[inbox->head & INBOX_MASK];
 
-	tsan_ignore_begin();
-	head = ring->c_head; /* written by this thread only */
-	found = ck_pr_load_uint(&ring->p_tail) != head;
-	if (found) {
-		ck_pr_fence_load(); /* pairs with: rli_inbox_push(), the store of p_tail */
-		*out = inbox->slots[head & ring->mask];
-		ck_pr_fence_load_store(); /* pairs with: rli_inbox_push(), the load of c_head */
-		ck_pr_store_uint(&ring->c_head, head + 1);
+	/* pairs with: rli_inbox_push(), which filled the slot */
+	if (atomic_load_explicit(&slot->sequence, memory_order_acquire) != inbox->head + 1) {
+		return false;
 	}
-	tsan_ignore_end();
-	tsan_acquire(ring);
-	return found;
+	*out = slot->envelope;
+	/* pairs with: inbox_reserve(), after which the slot is overwritten */
+	atomic_store_explicit(&slot->sequence, inbox->head + INBOX_ENVELOPES, memory_order_release);
+	inbox->head++;
+	return true;
 }
 
 void
@@ -122,7 +154,9 @@ rli_inbox_control_take(struct inbox *inbox)
 	if (atomic_load_explicit(&inbox->controls, memory_order_relaxed) == NULL) {
 		return NULL;
 	}
-	/* pairs with: rli_inbox_control_push(), all pushes up to the newest (a release sequence) */
+	/*
+	 * pairs with: rli_inbox_control_push(), all of them up to the newest (a release sequence)
+	 */
 	control = atomic_exchange_explicit(&inbox->controls, NULL, memory_order_acquire);
 	while (control != NULL) {
 		struct control *next = control->next;
@@ -137,13 +171,13 @@ rli_inbox_control_take(struct inbox *inbox)
 bool
 rli_inbox_is_empty(const struct inbox *inbox)
 {
-	bool ring_is_empty;
+	const struct inbox_slot *slot = &inbox->slots[inbox->head & INBOX_MASK];
 
-	tsan_ignore_begin();
-	ring_is_empty = ck_ring_size(&inbox->ring) == 0;
-	tsan_ignore_end();
-
-	/* Relaxed: whoever must not miss a push has a full fence before this (shard/sleep.h). */
-	return ring_is_empty &&
+	/*
+	 * Relaxed: whoever must not miss a push has a full fence before this (shard/sleep.h). A
+	 * slot that was taken and not published yet counts as empty: its producer will wake the
+	 * shard.
+	 */
+	return atomic_load_explicit(&slot->sequence, memory_order_relaxed) != inbox->head + 1 &&
 	       atomic_load_explicit(&inbox->controls, memory_order_relaxed) == NULL;
 }

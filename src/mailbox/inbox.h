@@ -15,7 +15,7 @@
 
 #include "mailbox/mailbox.h"
 
-#define INBOX_ENVELOPES 1024 /* a power of two; one slot stays empty */
+#define INBOX_ENVELOPES 1024 /* a power of two */
 
 /* A request of the composition root to a shard; the sender waits until it was answered. */
 struct control {
@@ -30,7 +30,7 @@ struct inbox *rli_inbox_create(void);
 
 void rli_inbox_destroy(struct inbox *inbox);
 
-/* Any thread. Copies. 0, -EAGAIN when full. */
+/* Any thread. Copies; never waits for another thread. 0, -EAGAIN when full. */
 int rli_inbox_push(struct inbox *inbox, const struct envelope *envelope);
 
 /* The shard. False when empty. */

@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/assert.h"
+/* Eight groups of four digits; inet_ntop(3) writes dots only behind zeros, which is shorter. */
+#define ADDR_HOST_MAX  sizeof("1111:2222:3333:4444:5555:6666:7777:8888")
+#define ADDR_SCOPE_MAX sizeof("%4294967295")
 
-/* "[", the longest IPv6 address, "%" and a scope, "]:" and a port. */
-_Static_assert(1 + (INET6_ADDRSTRLEN - 1) + 1 + 10 + 2 + 5 < RL_ADDR_TEXT_MAX + 1,
+_Static_assert(ADDR_HOST_MAX + ADDR_SCOPE_MAX + sizeof("[]:65535") <= RL_ADDR_TEXT_MAX,
 	       "the longest address fits with its NUL");
 
 static void
@@ -65,8 +66,8 @@ rli_addr_from_sockaddr(struct rl_addr *addr, const void *sockaddr, socklen_t len
 char *
 rl_addr_format(const struct rl_addr *addr, char *text)
 {
-	char host[INET6_ADDRSTRLEN] = "";
-	char scope[12] = "";
+	char host[ADDR_HOST_MAX] = "";
+	char scope[ADDR_SCOPE_MAX] = "";
 
 	switch (addr->family) {
 	case RL_ADDR_INET:

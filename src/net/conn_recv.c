@@ -278,7 +278,7 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 bool
 rli_conn_recv_is_due(const struct conn *conn)
 {
-	if (conn->paused || conn->again || recv_is_held(conn)) {
+	if (conn->eof_delivered || conn->paused || conn->again || recv_is_held(conn)) {
 		return false;
 	}
 	return conn->arrived_first != NULL || conn->lent_first != BUFRING_NONE ||

@@ -14,8 +14,9 @@
 #include "base/assert.h"
 
 /* What is shown of a text in a log line; two of them, all escaped, leave room for the reason. */
-#define URL_SHOWN_MAX 48
-#define URL_QUOTE_MAX (4 * URL_SHOWN_MAX + sizeof("..."))
+#define URL_SHOWN_MAX	48
+#define URL_ESCAPED_MAX (4 * (size_t)URL_SHOWN_MAX)
+#define URL_QUOTE_MAX	(URL_ESCAPED_MAX + sizeof("..."))
 
 /* A piece of the URL; not terminated. */
 struct url_part {
@@ -35,7 +36,7 @@ static void
 url_quote(char out[URL_QUOTE_MAX], struct url_part part)
 {
 	bool cut = part.len > URL_SHOWN_MAX;
-	char shown[4 * URL_SHOWN_MAX + 1];
+	char shown[URL_ESCAPED_MAX + 1];
 
 	rli_log_escape(shown, sizeof(shown), part.text, cut ? URL_SHOWN_MAX : part.len);
 	(void)snprintf(out, URL_QUOTE_MAX, "%s%s", shown, cut ? "..." : "");

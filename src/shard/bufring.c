@@ -50,11 +50,12 @@ static void
 bufring_add(struct bufring *bufring, uint16_t id)
 {
 	uint32_t mask = bufring->count - 1;
-	struct io_uring_buf *buf = &bufring->ring->bufs[bufring->tail++ & mask];
+	struct io_uring_buf *buf = &bufring->ring->bufs[bufring->tail & mask];
 
 	buf->addr = (uintptr_t)rli_bufring_data(bufring, id);
 	buf->len = bufring->bytes;
 	buf->bid = id;
+	bufring->tail = (uint16_t)(bufring->tail + 1); /* wraps, as the kernel's does */
 	bufring->home++;
 	bufring->unpublished = true;
 }

@@ -29,6 +29,7 @@ chunk_class(size_t bytes)
 static size_t
 class_stride(uint8_t class)
 {
+	RL_ASSERT(class < CHUNK_CLASSES);
 	return sizeof(struct chunk) + class_bytes[class];
 }
 

@@ -84,10 +84,10 @@ struct ring_cqe {
 /* Copy out up to @max completions, oldest first, and free their places. */
 uint32_t rli_ring_reap(struct ring *ring, struct ring_cqe *cqes, uint32_t max);
 
-/* More completions are there, or would be after another enter (SQ_TASKRUN, CQ_OVERFLOW). */
-bool rli_ring_has_more(const struct ring *ring);
-
-/* The last enter left work behind in the kernel: it does at most max(20, wait.nr) pieces (6.1). */
+/*
+ * The last enter may have left work behind in the kernel (SQ_TASKRUN): it does at most
+ * max(20, wait.nr) pieces since 6.1. The flag can be stale.
+ */
 bool rli_ring_is_behind(const struct ring *ring);
 
 /* The completion queue overflowed since the last call; completions are late, none is lost. */

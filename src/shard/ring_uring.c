@@ -8,9 +8,7 @@
 #include "shard/ring.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -328,18 +326,6 @@ bool
 rli_ring_is_behind(const struct ring *ring)
 {
 	return (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_TASKRUN) != 0;
-}
-
-bool
-rli_ring_has_more(const struct ring *ring)
-{
-	const struct io_uring_cq *cq = &ring->uring.cq;
-
-	if (io_uring_smp_load_acquire(cq->ktail) != *cq->khead) {
-		return true;
-	}
-	return (IO_URING_READ_ONCE(*ring->uring.sq.kflags) &
-		(IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
 bool

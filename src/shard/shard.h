@@ -67,7 +67,8 @@ struct rl_shard {
 	struct op wake_op; /* the read that is always armed on the eventfd */
 	uint64_t wake_value; /* where it reads to */
 
-	uint32_t behind_turns; /* in a row whose enter left work behind in the kernel */
+	bool behind; /* the last enter may have left work behind in the kernel */
+	uint32_t backlog_turns; /* in a row that took a full batch and left more */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	bool silent; /* nothing is left here, and the system was told */
 	struct timer drain_timer;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The slots above level 0 hold many ticks, and the owner of the wheel wants to know the earliest. When
- * that one is removed (on a server with idle timeouts every byte that arrives may move the deadline
- * that is the earliest), looking at all of the slot again each time would be quadratic. Instead a slot
- * that is asked takes its earliest part, sorts it, and lives on that for a while.
+ * The slots above level 0 hold many ticks, and the owner of the wheel wants to know the earliest.
+ * When that one is removed (on a server with idle timeouts every byte that arrives may move the
+ * deadline that is the earliest), looking at all of the slot again each time would be quadratic.
+ * Instead a slot that is asked takes its earliest part, sorts it, and lives on that for a while.
  *
- * The part is sorted into runs, as a binary counter: each timer is a run of one, and equal runs merge.
- * Unlinking a timer from a run is as simple as from any other list, so a timer need not know where in
- * its slot it is. Merging is stable and gathering goes from old to new, so timers with the same tick
- * stay in the order in which they were started.
+ * The part is sorted into runs, as a binary counter: each timer is a run of one, and equal runs
+ * merge. Unlinking a timer from a run is as simple as from any other list, so a timer need not know
+ * where in its slot it is. Merging is stable and gathering goes from old to new, so timers with the
+ * same tick stay in the order in which they were started.
  */
 #include "shard/wheel_slot.h"
 
@@ -73,8 +73,9 @@ wheel_slot_gather(struct wheel_slot *slot, struct wheel_runs *runs, struct list 
 }
 
 /*
- * A tick such that at most @part of the rest are before it, but at least one: count them by intervals
- * between @low and @high, and when the first of these that is used has too many, look closer.
+ * A tick such that at most @part of the rest are before it, but at least one: count them by
+ * intervals between @low and @high, and when the first of these that is used has too many, look
+ * closer.
  */
 static uint64_t
 wheel_slot_part_bound(const struct list *rest, uint64_t low, uint64_t high, uint32_t part)
@@ -145,9 +146,9 @@ wheel_slot_runs_are_empty(const struct wheel_runs *runs)
 }
 
 /*
- * See to it that the slot's earliest timers are in its runs. Two things cost a look at all of it: that
- * the last part is used up, and that as many were started before the bound as make a part. Both are
- * paid for by a 16th of the slot that went or came since.
+ * See to it that the slot's earliest timers are in its runs. Two things cost a look at all of it:
+ * that the last part is used up, and that as many were started before the bound as make a part.
+ * Both are paid for by a 16th of the slot that went or came since.
  */
 static void
 wheel_slot_sort(struct wheel_slot *slot, struct wheel_runs *runs, uint64_t low, uint64_t high)

@@ -2,8 +2,8 @@
 /*
  * One slot of the wheel: timers in the order in which they were started, and which is the earliest.
  *
- * Adding and removing are O(1). The earliest tick is known as long as that timer is not removed; then
- * finding the next one is amortised O(log n), see wheel_slot.c.
+ * Adding and removing are O(1). The earliest tick is known as long as that timer is not removed;
+ * then finding the next one is amortised O(log n), see wheel_slot.c.
  */
 #ifndef RINGLINE_SHARD_WHEEL_SLOT_H
 #define RINGLINE_SHARD_WHEEL_SLOT_H
@@ -44,7 +44,9 @@ wheel_slot_add(struct wheel_slot *slot, struct timer *timer)
 	} else {
 		list_push_back(&slot->rest, &timer->node);
 	}
-	/* What is not known does not become known by one more timer, unless that is the only one. */
+	/*
+	 * What is not known does not become known by one more timer, unless that is the only one.
+	 */
 	if (slot->count == 0 || (slot->min_tick != WHEEL_UNKNOWN && timer->tick < slot->min_tick)) {
 		slot->min_tick = timer->tick;
 	}
