@@ -229,6 +229,11 @@ thread_set_destroy(struct rl_system *system)
 		return;
 	}
 	if (set->signalfd >= 0) {
+		struct signalfd_siginfo info;
+
+		/* one more Ctrl-C while we stopped: with the mask restored it would kill us */
+		while (read(set->signalfd, &info, sizeof(info)) == sizeof(info)) {
+		}
 		(void)close(set->signalfd);
 	}
 	(void)pthread_sigmask(SIG_SETMASK, &set->mask_before, NULL);
