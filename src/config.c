@@ -61,13 +61,8 @@ config_cap_min(const struct rl_config *user)
 static void
 config_derive(struct rl_config *user)
 {
-	uint64_t buffers_bytes = (uint64_t)user->recv_buffers * user->recv_buffer_bytes;
-
 	if (user->cq_entries == 0) {
 		user->cq_entries = (uint32_t)config_max(16384, 4 * (uint64_t)user->sq_entries);
-	}
-	if (user->recv_pool_bytes == 0) {
-		user->recv_pool_bytes = config_max(2 * buffers_bytes, 64 * CONFIG_KIB);
 	}
 	if (user->send_low_bytes == 0) {
 		uint64_t quarter = config_max(user->send_high_bytes / 4, 1);
@@ -111,13 +106,27 @@ config_check_marks(const struct config_resolver *resolver)
 			user->send_cap_bytes, (unsigned long long)config_cap_min(user));
 		return -EINVAL;
 	}
-	if (user->send_cap_bytes > user->send_pool_bytes) {
+	/* half, because a pool's spans hold less payload than they are long, and classes cut them */
+	if (user->send_cap_bytes > user->send_pool_bytes / 2) {
 		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,
-			"config: send_cap_bytes = %u: must be at most send_pool_bytes = %zu",
+			"config: send_cap_bytes = %u: must be at most half of send_pool_bytes = "
+			"%zu",
 			user->send_cap_bytes, user->send_pool_bytes);
 		return -EINVAL;
 	}
 	return 0;
+}
+
+/* Every paused connection may hold what two turns brought, unless that is more than 1 GiB. */
+static void
+config_derive_recv_pool(struct rl_config *user)
+{
+	uint64_t ring = 2 * (uint64_t)user->recv_buffers * user->recv_buffer_bytes;
+	uint64_t conns = 2 * (uint64_t)user->conns_max * user->recv_buffer_bytes;
+
+	if (user->recv_pool_bytes == 0) {
+		user->recv_pool_bytes = config_max(ring, config_min(conns, CONFIG_GIB));
+	}
 }
 
 static int
@@ -164,6 +173,9 @@ rli_config_resolve(struct config *config, const struct rl_config *user,
 	}
 	if (rc == 0) {
 		rc = rli_config_files_resolve(&resolver);
+	}
+	if (rc == 0) {
+		config_derive_recv_pool(&config->user);
 	}
 	return rc == 0 ? config_resolve_actors(&resolver) : rc;
 }

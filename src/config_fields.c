@@ -62,7 +62,7 @@ static const struct config_number config_numbers[] = {
 	/* because a million is ordinary, and memory is committed only as they are used */
 	{ CONFIG_NUMBER(timers_max), 1, ID_SLOT_MAX, 1048576, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */
-	{ CONFIG_NUMBER(conns_max), 1, 1048576, 0, false },
+	{ CONFIG_NUMBER(conns_max), 1, 1044480, 0, false },
 	/* because it is a burst's worth, and each has its own address to fill in */
 	{ CONFIG_NUMBER(accepts_in_flight), 1, 256, 8, false },
 	/* because that is what net.core.somaxconn is, and the kernel cuts it there */

@@ -24,8 +24,8 @@
  * because the flag alone can be stale: the kernel sets it after it queued the work, and so at times
  * after the work was done.
  */
-#define BACKLOG_TURNS 2
-#define BACKLOG_CQES 20
+#define BACKLOG_TURNS	2
+#define BACKLOG_CQES	20
 #define BACKLOG_WAIT_NR 32
 #define BACKLOG_WAIT_US 100
 
@@ -131,6 +131,9 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 		return;
 	case TIMER_ACTOR:
 		rli_actor_timer_due(timer);
+		return;
+	case TIMER_STARVED:
+		rli_conn_send_retry(shard);
 		return;
 	case TIMER_LISTENER:
 		rli_listener_backoff_due(timer);

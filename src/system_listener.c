@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/conn.h"
 #include "net/sys.h"
 #include "system.h"
 
@@ -168,11 +169,21 @@ listener_settle(struct rl_system *system, struct system_listener *listener, bool
 }
 
 static int
+listener_refuse(struct rl_system *system, const char *text, int rc, const char *remedy)
+{
+	char escaped[2 * RL_URL_MAX];
+
+	rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s%s",
+		rli_log_escape(escaped, sizeof(escaped), text, strlen(text)), rli_errno_text(rc),
+		remedy);
+	return rc;
+}
+
+static int
 listener_open_reserved(struct opening *opening, const char *text)
 {
-	const struct log *log = &opening->system->log;
 	struct url url;
-	int rc = rli_url_parse(&url, text, URL_LISTEN, log);
+	int rc = rli_url_parse(&url, text, URL_LISTEN, &opening->system->log);
 
 	if (rc != 0) {
 		return rc;
@@ -182,15 +193,11 @@ listener_open_reserved(struct opening *opening, const char *text)
 		rc = opening_bind(opening, &url);
 	}
 	if (rc != 0) {
-		char escaped[2 * RL_URL_MAX];
-
 		opening_close_fds(opening);
-		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s%s",
-			rli_log_escape(escaped, sizeof(escaped), text, strlen(text)),
-			rli_errno_text(rc), opening_remedy(rc));
-		return rc;
+		return listener_refuse(opening->system, text, rc, opening_remedy(rc));
 	}
-	return opening_start(opening);
+	rc = opening_start(opening);
+	return rc == 0 ? 0 : listener_refuse(opening->system, text, rc, "");
 }
 
 int
@@ -203,18 +210,19 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 	if (id != NULL) {
 		*id = (rl_listener_id){ 0 };
 	}
-	if (def->state_size > RL_ACTOR_STATE_MAX) {
-		rli_log(&sys->log, RL_LOG_ERROR, LOG_NO_SHARD,
-			"actor \"%s\": state_size %zu is above %d", def->name, def->state_size,
-			RL_ACTOR_STATE_MAX);
-		return -EINVAL;
+	rc = rli_actor_def_check(def, &sys->log);
+	if (rc == 0 && options != NULL) {
+		rc = rli_conn_options_check(&options->conn, &sys->log);
+	}
+	if (rc != 0) {
+		return rc;
 	}
 	if (rli_system_drain_level(sys) != SYSTEM_RUNS) {
-		return -ESHUTDOWN;
+		return listener_refuse(sys, url, -ESHUTDOWN, "; the system drains");
 	}
 	opening.listener = listener_reserve(sys, &opening.number);
 	if (opening.listener == NULL) {
-		return -ENOBUFS;
+		return listener_refuse(sys, url, -ENOBUFS, "; 16 listeners are open already");
 	}
 	opening.listener->def = def;
 	opening.listener->options = options != NULL ? *options : options_default;

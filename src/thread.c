@@ -43,6 +43,8 @@ struct thread_set {
 	struct thread threads[ID_SHARDS_MAX];
 };
 
+static _Thread_local bool thread_is_shard;
+
 static int
 thread_pin(const struct thread *thread)
 {
@@ -89,6 +91,8 @@ thread_main(void *arg)
 	struct rl_shard *shard = thread->shard;
 	char name[16];
 	int rc = thread_pin(thread);
+
+	thread_is_shard = true;
 
 	(void)snprintf(name, sizeof(name), "ringline/%u", shard->id);
 	(void)pthread_setname_np(pthread_self(), name); /* a thread without a name works as well */
@@ -169,7 +173,10 @@ threads_started(const struct rl_system *system)
 	return count;
 }
 
-/* All signals are blocked while the threads are made, so that theirs stay blocked for good. */
+/*
+ * Signals are blocked while the threads are made, so that theirs stay blocked for good; but not those
+ * that a thread brings on itself, for whoever handles crashes.
+ */
 static int
 threads_start(struct rl_system *system)
 {
@@ -177,7 +184,14 @@ threads_start(struct rl_system *system)
 	sigset_t before;
 	int rc;
 
+	static const int own_fault[] = {
+		SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS
+	};
+
 	(void)sigfillset(&all);
+	for (size_t i = 0; i < sizeof(own_fault) / sizeof(own_fault[0]); i++) {
+		(void)sigdelset(&all, own_fault[i]);
+	}
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = threads_spawn(system);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -206,6 +220,7 @@ thread_set_create(struct rl_system *system)
 		if (set != NULL) {
 			rli_host_pages_release(set, thread_set_bytes());
 		}
+		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD, "no memory for the threads");
 		return -ENOMEM;
 	}
 	system->threads = set;
@@ -217,7 +232,13 @@ thread_set_create(struct rl_system *system)
 	(void)sigaddset(&ours, SIGTERM);
 	(void)pthread_sigmask(SIG_BLOCK, &ours, &set->mask_before);
 	set->signalfd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
-	return set->signalfd < 0 ? -errno : 0;
+	if (set->signalfd < 0) {
+		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"can't make a signalfd: %s; see RLIMIT_NOFILE (ulimit -n)",
+			rli_errno_text(-errno));
+		return -errno;
+	}
+	return 0;
 }
 
 static void
@@ -232,7 +253,7 @@ thread_set_destroy(struct rl_system *system)
 		struct signalfd_siginfo info;
 
 		/* one more Ctrl-C while we stopped: with the mask restored it would kill us */
-		while (read(set->signalfd, &info, sizeof(info)) == sizeof(info)) {
+		while (read(set->signalfd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		}
 		(void)close(set->signalfd);
 	}
@@ -336,6 +357,11 @@ rl_system_start(const struct rl_config *user, struct rl_system **sys)
 	*sys = NULL;
 	start_log_init(&log, user);
 	machine_read(&machine);
+	if (machine.cpus_count == 0) {
+		rli_log(&log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"can't tell which CPUs are allowed; see taskset(1) and cpuset(7)");
+		return -ENODEV;
+	}
 	rc = rli_config_resolve(&config, user, &machine, &log);
 	if (rc != 0) {
 		return rc;
@@ -363,7 +389,7 @@ run_read_signals(struct rl_system *system)
 {
 	struct signalfd_siginfo info;
 
-	while (read(system->threads->signalfd, &info, sizeof(info)) == sizeof(info)) {
+	while (read(system->threads->signalfd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		rli_log(&system->log, RL_LOG_INFO, LOG_NO_SHARD, "signal %u: %s", info.ssi_signo,
 			rli_system_drain_level(system) == SYSTEM_RUNS ? "draining" : "cutting");
 		rl_system_drain(system);
@@ -410,6 +436,7 @@ rli_thread_wait(struct rl_system *system, _Atomic uint32_t *unanswered)
 {
 	struct thread_set *set = system->threads;
 
+	RL_ASSERT(!thread_is_shard); /* a shard would wait for itself */
 	pthread_mutex_lock(&set->lock);
 	/* pairs with: rli_system_answer() */
 	while (atomic_load_explicit(unanswered, memory_order_acquire) != 0) {

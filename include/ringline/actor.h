@@ -21,8 +21,8 @@
  *
  *	0                       done
  *	RL_ACTOR_STOP           a normal end: queued output leaves, then FIN
- *	RL_ACTOR_UNHANDLED      the default for this kind: EOF and SHUTDOWN end the actor normally,
- *	                        all others are dropped and counted
+ *	RL_ACTOR_UNHANDLED      the default for this kind, counted: EOF and SHUTDOWN end the actor
+ *	                        normally, all others are dropped
  *	RL_CONN_SEND_HIGH       as 0, so that "return rl_conn_send(...)" says what it means
  *	-EAGAIN                 only as the answer to RL_MSG_RECV: not now (see rl_conn_consumed())
  *	any other negative      a failure: the actor ends with that error, a stream of its is reset

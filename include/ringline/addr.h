@@ -10,7 +10,7 @@
 RL_BEGIN_DECLS
 
 enum rl_addr_family {
-	/** No address is known: a Unix peer, or a listener with peer addresses off. */
+	/** No address is known: a listener with peer addresses off. */
 	RL_ADDR_NONE,
 	RL_ADDR_INET,
 	RL_ADDR_INET6,

@@ -84,7 +84,10 @@ struct rl_config {
 	uint32_t turn_cqes_max;
 	/** Actors run per turn, 1 to 65536. Default 1024, for the same reason. */
 	uint32_t turn_actors_max;
-	/** Messages per actor and turn, 1 to 1024. Default 16: fairness against cache warmth. */
+	/**
+	 * Messages per actor and turn, 1 to 1024, and as many again from its stream. Default 16:
+	 * fairness against cache warmth.
+	 */
 	uint32_t actor_batch_max;
 
 	/** Actors per shard, conns_max to 2^24 - 1. Default: conns_max + 1024. */
@@ -97,7 +100,7 @@ struct rl_config {
 	uint32_t timers_max;
 
 	/**
-	 * Connections per shard, 1 to 2^20. Default: 90 % of RLIMIT_NOFILE over shards, at most
+	 * Connections per shard, 1 to 1,044,480. Default: 90 % of RLIMIT_NOFILE over shards, at most
 	 * 65536, and no more than leave room for ringline's own descriptors.
 	 */
 	uint32_t conns_max;
@@ -123,8 +126,9 @@ struct rl_config {
 	 */
 	uint32_t recv_pending_max_bytes;
 	/**
-	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default: 2
-	 * x the receive buffers.
+	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default:
+	 * two receive buffers per connection, up to 1 GiB; not all at once. Beyond it a connection
+	 * ends ("memory").
 	 */
 	size_t recv_pool_bytes;
 

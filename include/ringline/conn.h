@@ -63,7 +63,7 @@ struct rl_conn_options {
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      two system calls for the socket; the connect itself is a ring request.
  * Returns:   0
- *            -EINVAL  the URL, with one log line naming the offending part
+ *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
  *            -ENOBUFS  actors_max or conns_max is reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
  *            -ESHUTDOWN  the system drains
@@ -100,9 +100,8 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_send(struct rl_actor *self, const void *data
  *
  * The rest stays and comes again, in front of what arrives next. A handler that has to wait for
  * more bytes consumes what it can and returns 0. One that can't go on now (its own output is
- * refused, for instance) returns -EAGAIN: then reading pauses and the rest comes again with the
- * next
- * RL_MSG_WRITABLE that is owed to this actor, or after rl_conn_resume().
+ * refused, for instance) returns -EAGAIN: then reading pauses and the rest (all, without a call)
+ * comes again with the next RL_MSG_WRITABLE that is owed to this actor, or after rl_conn_resume().
  *
  * @param self   The connection's own actor, while it handles RL_MSG_RECV.
  * @param bytes  How many bytes from the front of msg->recv.data; at most msg->recv.len.
@@ -159,7 +158,7 @@ RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
  *
  * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
  * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
- * at the end of all that.
+ * at the end of all that. A connection that is not open yet just ends.
  *
  * @param self  The connection's own actor.
  *
@@ -174,7 +173,7 @@ RL_EXPORT int rl_conn_close(struct rl_actor *self);
 /**
  * End now: output is discarded, the peer of a TCP connection gets RST.
  *
- * Takes effect when the handler returned, and overrides a graceful end that is under way.
+ * Takes effect when the handler returned, also after an rl_conn_close() in the same handler.
  *
  * @param self  The connection's own actor.
  *

@@ -14,7 +14,7 @@ RL_BEGIN_DECLS
 
 /** Why a message did not arrive. */
 struct rl_stats_undelivered {
-	/** The mailbox was full. */
+	/** The mailbox, or the shard's messages_max, was full. */
 	uint64_t full;
 	/** The actor had ended. */
 	uint64_t gone;

@@ -41,7 +41,7 @@ RL_EXPORT const char *rl_version(void);
  * Blocks SIGINT and SIGTERM in the calling thread, so that rl_system_run() can wait for them;
  * rl_system_stop() restores the mask. Call it before the program starts threads of its own, or
  * block the two in those. Any failure undoes all of it and logs one line with the cause and the
- * remedy.
+ * remedy. Raises the soft RLIMIT_NOFILE of the process to its hard limit, for good.
  *
  * @param config  Made by RL_CONFIG(); borrowed. NULL means all defaults.
  * @param sys     Where the system goes; NULL there when it fails.
@@ -55,6 +55,7 @@ RL_EXPORT const char *rl_version(void);
  *            -ENOMEM   memory, or RLIMIT_MEMLOCK
  *            -EMFILE   RLIMIT_NOFILE is too low for conns_max
  *            -ENODEV   fewer allowed CPUs than shards
+ *            -EAGAIN   no thread to be had (RLIMIT_NPROC)
  */
 RL_EXPORT RL_MUST_CHECK int rl_system_start(const struct rl_config *config, struct rl_system **sys);
 

@@ -3,8 +3,8 @@
  * Timers of an actor: they arrive as RL_MSG_TIMER.
  *
  * The clock is CLOCK_MONOTONIC: it does not jump with the wall clock and stands still while the
- * machine is suspended. A timer is never early; it is late by at most one tick (131 us) plus the
- * length of the turn that it falls into. Timers that are due in the same tick come in the order in
+ * machine is suspended. Delays count from rl_shard_now_ns(), the time of the turn. A timer is never
+ * early against that; it is late by at most one tick (131 us) plus the turn that it falls into. Timers that are due in the same tick come in the order in
  * which they were started, as long as they were started for the same deadline. After a successful
  * rl_timer_cancel() no message of that timer comes, not even one that was already due. An actor's
  * timers end with it.
@@ -23,7 +23,7 @@ RL_BEGIN_DECLS
  * Start a timer that comes once.
  *
  * @param self      The actor whose handler is running.
- * @param delay_ns  From now, in nanoseconds; 0 comes in the next turn, never in this one.
+ * @param delay_ns  From rl_shard_now_ns(), in nanoseconds; 0 comes in the next turn, not in this.
  * @param tag       Comes back in the message; ringline does not look at it.
  * @param id        Where the timer's id goes; NULL if it will not be cancelled.
  *

@@ -50,6 +50,23 @@ rli_actors_fini(struct rl_shard *shard)
 	rli_envelope_pool_fini(&actors->envelopes);
 }
 
+int
+rli_actor_def_check(const struct rl_actor_def *def, const struct log *log)
+{
+	if (def == NULL || def->receive == NULL) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"an actor's definition needs a receive function");
+		return -EINVAL;
+	}
+	if (def->state_size > RL_ACTOR_STATE_MAX) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"actor \"%s\": state_size = %zu: must be at most %d",
+			def->name != NULL ? def->name : "", def->state_size, RL_ACTOR_STATE_MAX);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* 0 with *state NULL when none is wanted. */
 static int
 actor_state_take(struct actors *actors, struct rl_actor *actor, size_t bytes)
@@ -90,10 +107,8 @@ rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *ar
 	struct rl_actor *actor;
 	int rc;
 
-	RL_ASSERT(def != NULL);
-	RL_ASSERT(def->receive != NULL);
 	*out = NULL;
-	if (def->state_size > RL_ACTOR_STATE_MAX) {
+	if (rli_actor_def_check(def, shard->log) != 0) {
 		return -EINVAL;
 	}
 	if (actors->draining) {

@@ -69,9 +69,12 @@ struct actors {
 	struct rl_actor *running; /* whose handler is on the stack */
 };
 
-/* 0, -ENOMEM. Sets shard->actors. */
+/* 0, -ENOMEM. Uses shard->actors, which the composition root has set. */
 int rli_actors_init(struct rl_shard *shard);
 void rli_actors_fini(struct rl_shard *shard);
+
+/* Can @def be spawned? 0, or -EINVAL after one ERROR line. */
+int rli_actor_def_check(const struct rl_actor_def *def, const struct log *log);
 
 /*
  * A new actor, STARTING and ready. 0, -ENOBUFS (actors_max), -ENOMEM (its state), -EINVAL

@@ -20,6 +20,7 @@ actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns,
 	struct actor_timer *timer;
 	uint64_t deadline_ns = shard->now_ns + delay_ns;
 
+	RL_ASSERT(actor->running);
 	if (actor->life == ACTOR_ENDING) {
 		return -ESHUTDOWN;
 	}

@@ -4,8 +4,9 @@
  *
  *	if (op_is_idle(op) && !RL_MUTANT(RECV_NOT_REARMED)) {
  *
- * In every build but one RL_MUTANT() is the constant false and costs nothing. With RL_MUTANTS, which
- * only the simulator's own copy of the library is compiled with, rli_mutant says which bug is in.
+ * In every build but one RL_MUTANT() is the constant false and costs nothing. With RL_MUTANTS,
+ * which only the simulator's own copy of the library is compiled with, rli_mutant says which bug
+ * is in.
  */
 #ifndef RINGLINE_BASE_MUTANT_H
 #define RINGLINE_BASE_MUTANT_H
@@ -13,38 +14,38 @@
 #include <stdbool.h>
 
 /* X(name, what the bug is) */
-#define MUTANT_LIST(X)                                                         \
-	X(RECV_NOT_REARMED, "an error ends receiving for good")                \
-	X(BUFFER_RETURNED_TWICE, "a receive buffer goes home twice")           \
-	X(BUFFER_LEAKED, "a receive buffer of a closing connection is kept")   \
-	X(BUFFER_FLAG_UNCHECKED, "a buffer id counts without F_BUFFER")        \
-	X(ENOBUFS_CLOSES, "an empty buffer ring fails the connection")         \
-	X(UNPARK_FORGOTTEN, "who waits for a buffer waits for ever")           \
-	X(EOF_OVERTAKES, "the end is told before the last bytes")              \
-	X(PAUSE_IGNORED, "bytes are delivered while paused")                   \
-	X(LEFTOVER_LOST, "what was left unconsumed does not come again")       \
-	X(SHORT_SEND_IS_FULL, "a short send counts as a full one")             \
-	X(TWO_SENDS, "a second send while one is in flight")                   \
-	X(ARENA_RESET_EARLY, "iovecs are reused before the kernel read them")  \
-	X(FIN_OVERTAKES, "FIN leaves before the output")                       \
-	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")      \
-	X(CAP_IGNORED, "output grows beyond the cap")                          \
-	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")        \
-	X(LINGER_SKIPPED, "closes with unread input, which resets")            \
-	X(CLOSE_UNDER_RECV, "closes under an armed receive")                   \
-	X(CLOSE_TWICE, "a descriptor is closed twice")                         \
-	X(CANCEL_ENDS_OP, "a cancel's completion ends the request")            \
-	X(CONNECT_FREED_EARLY, "a connect is freed before its timeout ended")  \
-	X(ACCEPT_NOT_REARMED, "a failed accept is not tried again")            \
-	X(ACCEPT_NO_BACKOFF, "a failed accept is tried again at once")         \
-	X(ADDRESS_SHARED, "accepts share one address")                         \
-	X(GENERATION_UNCHECKED, "a stale id names the next occupant")          \
-	X(TIMER_SURVIVES_ACTOR, "an ended actor's timers live on")             \
-	X(TIMER_SURVIVES_CONN, "a closed connection's deadline lives on")      \
-	X(TIMER_EARLY, "a deadline is rounded down to its tick")               \
-	X(MAILBOX_FULL_SILENT, "a message for a full mailbox is not counted")  \
-	X(NO_SECOND_LOOK, "sleeps without looking at the inbox again")         \
-	X(WAKE_NOT_REARMED, "the eventfd is read only once")                   \
+#define MUTANT_LIST(X)                                                        \
+	X(RECV_NOT_REARMED, "an error ends receiving for good")               \
+	X(BUFFER_RETURNED_TWICE, "a receive buffer goes home twice")          \
+	X(BUFFER_LEAKED, "a receive buffer of a closing connection is kept")  \
+	X(BUFFER_FLAG_UNCHECKED, "a buffer id counts without F_BUFFER")       \
+	X(ENOBUFS_CLOSES, "an empty buffer ring fails the connection")        \
+	X(UNPARK_FORGOTTEN, "who waits for a buffer waits for ever")          \
+	X(EOF_OVERTAKES, "the end is told before the last bytes")             \
+	X(PAUSE_IGNORED, "bytes are delivered while paused")                  \
+	X(LEFTOVER_LOST, "what was left unconsumed does not come again")      \
+	X(SHORT_SEND_IS_FULL, "a short send counts as a full one")            \
+	X(TWO_SENDS, "a second send while one is in flight")                  \
+	X(ARENA_RESET_EARLY, "iovecs are reused before the kernel read them") \
+	X(FIN_OVERTAKES, "FIN leaves before the output")                      \
+	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")     \
+	X(CAP_IGNORED, "output grows beyond the cap")                         \
+	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
+	X(LINGER_SKIPPED, "closes with unread input, which resets")           \
+	X(CLOSE_UNDER_RECV, "closes under an armed receive")                  \
+	X(CLOSE_TWICE, "a descriptor is closed twice")                        \
+	X(CANCEL_ENDS_OP, "a cancel's completion ends the request")           \
+	X(CONNECT_FREED_EARLY, "a connect is freed before its timeout ended") \
+	X(ACCEPT_NOT_REARMED, "a failed accept is not tried again")           \
+	X(ACCEPT_NO_BACKOFF, "a failed accept is tried again at once")        \
+	X(ADDRESS_SHARED, "accepts share one address")                        \
+	X(GENERATION_UNCHECKED, "a stale id names the next occupant")         \
+	X(TIMER_SURVIVES_ACTOR, "an ended actor's timers live on")            \
+	X(TIMER_SURVIVES_CONN, "a closed connection's deadline lives on")     \
+	X(TIMER_EARLY, "a deadline is rounded down to its tick")              \
+	X(MAILBOX_FULL_SILENT, "a message for a full mailbox is not counted") \
+	X(NO_SECOND_LOOK, "sleeps without looking at the inbox again")        \
+	X(WAKE_NOT_REARMED, "the eventfd is read only once")                  \
 	X(SQ_FULL_LOST, "a request is lost when the queue is full")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,

@@ -79,7 +79,7 @@ rl_addr_format(const struct rl_addr *addr, char *text)
 		if (addr->scope != 0) {
 			(void)snprintf(scope, sizeof(scope), "%%%u", addr->scope);
 		}
-		(void)snprintf(text, RL_ADDR_TEXT_MAX, "[%s%s]:%u", host, scope, addr->port);
+		(void)snprintf(text, RL_ADDR_TEXT_MAX, "[%.45s%.11s]:%u", host, scope, addr->port);
 		break;
 	case RL_ADDR_UNIX:
 		(void)snprintf(text, RL_ADDR_TEXT_MAX, "unix");

@@ -9,6 +9,37 @@
 #include <errno.h>
 #include <string.h>
 
+int
+rli_conn_options_check(const struct rl_conn_options *options, const struct log *log)
+{
+	const struct {
+		const char *name;
+		int64_t value;
+	} timeouts[] = {
+		{ "connect_timeout_ns", options->connect_timeout_ns },
+		{ "idle_timeout_ns", options->idle_timeout_ns },
+		{ "first_byte_timeout_ns", options->first_byte_timeout_ns },
+	};
+
+	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {
+		if (timeouts[i].value < -1) {
+			rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+				"connection options: %s = %lld: must be -1 (none), 0 (as "
+				"configured) "
+				"or nanoseconds",
+				timeouts[i].name, (long long)timeouts[i].value);
+			return -EINVAL;
+		}
+	}
+	if (options->auto_pause > RL_CONN_OFF) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"connection options: auto_pause = %u: must be RL_CONN_DEFAULT, _ON or _OFF",
+			(unsigned)options->auto_pause);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static bool
 conn_auto_pause(const struct conn_setup *setup)
 {
@@ -187,6 +218,7 @@ rli_conn_cut(struct conn *conn, enum rl_reason reason, int error)
 int
 rl_conn_close(struct rl_actor *self)
 {
+	RL_ASSERT(self->running);
 	if (self->conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -200,6 +232,7 @@ rl_conn_close(struct rl_actor *self)
 int
 rl_conn_abort(struct rl_actor *self)
 {
+	RL_ASSERT(self->running);
 	if (self->conn == NULL) {
 		return -ENOTCONN;
 	}

@@ -79,7 +79,11 @@ struct conn {
 	struct timer timer; /* the earliest deadline, lazily: see conn_deadline.c */
 	uint64_t active_ns; /* last byte either way */
 	uint64_t send_since_ns; /* last progress of the output */
-	uint64_t until_ns; /* OPEN: first-byte deadline, LINGERING: linger deadline; 0: none */
+	/*
+	 * The deadline to connect, for the first byte (what is left of it while paused), or to
+	 * linger, as the state says; 0: none.
+	 */
+	uint64_t until_ns;
 	int64_t idle_timeout_ns; /* -1: none */
 
 	uint64_t bytes_in;
@@ -131,6 +135,9 @@ struct conn_setup {
 
 int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **out);
 
+/* 0, or -EINVAL after one ERROR line that names the option, its value and its range. */
+int rli_conn_options_check(const struct rl_conn_options *options, const struct log *log);
+
 /*
  * Deliver what waits for a connection's actor, up to @budget messages, and begin its end if
  * decided.
@@ -161,6 +168,9 @@ void rli_conn_recv_deliver(struct conn *conn);
 bool rli_conn_recv_is_over(const struct conn *conn);
 void rli_conn_recv_deliver_end(struct conn *conn);
 
+/* WRITABLE is being delivered: what was answered -EAGAIN comes again right after it. */
+void rli_conn_recv_again(struct conn *conn);
+
 /* Forget all input that was not delivered. */
 void rli_conn_recv_discard(struct conn *conn);
 
@@ -181,6 +191,9 @@ void rli_conn_send_discard(struct conn *conn);
 /* Tell those who wait for send memory that some came home. */
 void rli_conn_send_feed(struct rl_shard *shard);
 
+/* Tell all of them: the host may have memory again (TIMER_STARVED). */
+void rli_conn_send_retry(struct rl_shard *shard);
+
 /* conn_close.c */
 
 /* The actor's end was decided: begin the stream's. */
@@ -200,6 +213,13 @@ void rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns);
 /* The first ones of an open connection. */
 void rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns);
 
+/* Something that kept a deadline from running has changed. */
+void rli_conn_deadline_update(struct conn *conn);
+
+/* The actor paused: the first-byte deadline stands still until it resumes. */
+void rli_conn_deadline_pause(struct conn *conn);
+void rli_conn_deadline_resume(struct conn *conn);
+
 /* The timer came (TIMER_CONN). */
 void rli_conn_deadline_due(struct timer *timer);
 
@@ -207,6 +227,9 @@ void rli_conn_deadline_due(struct timer *timer);
 
 /* CONNECTING: submit the connect, linked to its deadline. False: the submission queue was full. */
 bool rli_conn_connect_flush(struct conn *conn);
+
+/* CONNECTING: its timer came; it is too late, or time to try again. */
+void rli_conn_connect_due(struct conn *conn);
 
 /* Give back what the connect needed; false while the kernel still holds some of it. */
 bool rli_conn_connect_release(struct conn *conn);

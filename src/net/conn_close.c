@@ -118,6 +118,9 @@ rli_conn_close_begin(struct conn *conn)
 	if (conn->state >= CONN_CANCELLING || (conn->state > CONN_OPEN && !conn->abort)) {
 		return; /* under way, and nothing calls for more haste */
 	}
+	if (conn->actor->reason == RL_REASON_LOCAL && conn->eof_delivered && !conn->abort) {
+		conn->actor->reason = RL_REASON_PEER_FIN;
+	}
 	if (close_is_graceful(conn)) {
 		conn->state = CONN_FLUSHING;
 	} else {

@@ -75,7 +75,31 @@ rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 	if (first_byte_timeout_ns > 0) {
 		conn->until_ns = conn->shard->now_ns + (uint64_t)first_byte_timeout_ns;
 	}
+	rli_conn_deadline_update(conn);
+}
+
+void
+rli_conn_deadline_update(struct conn *conn)
+{
 	rli_conn_deadline_by(conn, deadline_earliest(conn).at_ns);
+}
+
+void
+rli_conn_deadline_pause(struct conn *conn)
+{
+	uint64_t now_ns = conn->shard->now_ns;
+
+	if (conn->state == CONN_OPEN && conn->until_ns != 0) {
+		conn->until_ns = conn->until_ns > now_ns ? conn->until_ns - now_ns : 1;
+	}
+}
+
+void
+rli_conn_deadline_resume(struct conn *conn)
+{
+	if (conn->state == CONN_OPEN && conn->until_ns != 0) {
+		conn->until_ns += conn->shard->now_ns;
+	}
 }
 
 void
@@ -84,6 +108,10 @@ rli_conn_deadline_due(struct timer *timer)
 	struct conn *conn = list_entry(timer, struct conn, timer);
 	struct deadline earliest = deadline_earliest(conn);
 
+	if (conn->state == CONN_CONNECTING) {
+		rli_conn_connect_due(conn);
+		return;
+	}
 	if (earliest.at_ns > conn->shard->now_ns) {
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;

@@ -13,6 +13,34 @@
 #include "net/conn.h"
 #include "net/sys.h"
 
+/* A Unix listener whose backlog is full answers at once, where TCP would keep us waiting. */
+#define CONNECT_RETRY_NS 10000000 /* 10 ms */
+
+static void
+connect_succeeded(struct conn *conn)
+{
+	int64_t first_byte_ns = conn->connect->first_byte_timeout_ns;
+
+	if (!rli_conn_connect_release(conn)) {
+		return; /* the timeout's completion is still to come */
+	}
+	conn->until_ns = 0;
+	rli_conn_opened(conn);
+	rli_conn_deadline_start(conn, first_byte_ns);
+}
+
+/* From here on the wheel has the deadline, which no single request spans any more. */
+static void
+connect_again_later(struct conn *conn)
+{
+	struct connect *connect = conn->connect;
+
+	connect->done = false;
+	connect->retry_ns = conn->shard->now_ns + CONNECT_RETRY_NS;
+	conn->until_ns = connect->deadline_ns;
+	rli_conn_deadline_by(conn, connect->retry_ns);
+}
+
 static void
 connect_settled(struct conn *conn)
 {
@@ -20,22 +48,34 @@ connect_settled(struct conn *conn)
 
 	if (conn->state == CONN_CONNECTING && connect->done) {
 		if (connect->result == 0) {
-			int64_t first_byte_ns = connect->first_byte_timeout_ns;
-
-			if (!rli_conn_connect_release(conn)) {
-				return; /* the timeout's completion is still to come */
-			}
-			rli_conn_opened(conn);
-			rli_conn_deadline_start(conn, first_byte_ns);
+			connect_succeeded(conn);
 			return;
 		}
 		if (connect->timed_out || connect->result == -ECANCELED) {
 			rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
+		} else if (connect->result == -EAGAIN && conn->actor->life != ACTOR_ENDING) {
+			connect_again_later(conn);
+			return;
 		} else {
 			rli_conn_cut(conn, RL_REASON_FAILURE, connect->result);
 		}
 	}
 	rli_conn_mark(conn);
+}
+
+void
+rli_conn_connect_due(struct conn *conn)
+{
+	uint64_t until_ns = conn->until_ns;
+
+	if (until_ns != 0 && until_ns <= conn->shard->now_ns) {
+		rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
+		return;
+	}
+	if (until_ns != 0) {
+		rli_conn_deadline_by(conn, until_ns);
+	}
+	rli_conn_mark(conn); /* time to try again */
 }
 
 static void
@@ -66,12 +106,23 @@ timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	if (res == -ETIME) {
 		connect->timed_out = true;
 	} else if (res == -EINVAL && !connect->done) {
-		/*
-		 * a partial submit cut the chain: without its deadline the connect must not go on
-		 */
-		rli_conn_cut(connect->conn, RL_REASON_FAILURE, -EINVAL);
+		/* a partial submit cut the chain: the wheel takes the deadline over */
+		connect->conn->until_ns = connect->deadline_ns;
+		rli_conn_deadline_by(connect->conn, connect->deadline_ns);
 	}
 	connect_settled(connect->conn);
+}
+
+static void
+connect_measure(struct connect *connect, uint64_t now_ns)
+{
+	/* a deadline that has just passed still takes its one outcome from the kernel */
+	uint64_t left_ns = connect->deadline_ns > now_ns ? connect->deadline_ns - now_ns : 1;
+
+	connect->left = (struct __kernel_timespec){
+		.tv_sec = (int64_t)(left_ns / 1000000000),
+		.tv_nsec = (long long)(left_ns % 1000000000),
+	};
 }
 
 bool
@@ -79,23 +130,25 @@ rli_conn_connect_flush(struct conn *conn)
 {
 	struct connect *connect = conn->connect;
 	struct rl_shard *shard = conn->shard;
-	uint32_t sqes = connect->has_deadline ? 2 : 1;
+	bool timed = connect->deadline_ns != 0;
 	struct io_uring_sqe *sqe;
 
-	if (connect->done || !op_is_idle(&conn->control)) {
+	if (connect->done || connect->retry_ns > shard->now_ns || !op_is_idle(&conn->control) ||
+	    !op_is_idle(&connect->timeout)) {
 		return true;
 	}
-	if (rli_ring_room(shard->ring) < sqes) {
+	if (rli_ring_room(shard->ring) < (timed ? 2 : 1)) {
 		counters_add(&shard->counters, sq_full, 1);
 		return false;
 	}
 	sqe = rli_ring_sqe(shard->ring);
 	io_uring_prep_connect(sqe, conn->fd, &connect->url.sockaddr.sa, connect->url.len);
-	io_uring_sqe_set_flags(sqe, conn->sqe_flags | (connect->has_deadline ? IOSQE_IO_LINK : 0u));
+	io_uring_sqe_set_flags(sqe, conn->sqe_flags | (timed ? IOSQE_IO_LINK : 0u));
 	op_arm(&conn->control, sqe, connect_done);
-	if (connect->has_deadline) {
+	if (timed) {
+		connect_measure(connect, shard->now_ns);
 		sqe = rli_ring_sqe(shard->ring);
-		io_uring_prep_link_timeout(sqe, &connect->deadline, 0);
+		io_uring_prep_link_timeout(sqe, &connect->left, 0);
 		op_arm(&connect->timeout, sqe, timeout_done);
 	}
 	return true;
@@ -135,16 +188,11 @@ connect_init(struct connect *connect, struct conn *conn, const struct url *url,
 	connect->conn = conn;
 	connect->url = *url;
 	connect->first_byte_timeout_ns = options->first_byte_timeout_ns;
-	connect->has_deadline = timeout_ns > 0;
+	connect->deadline_ns = timeout_ns > 0 ? conn->shard->now_ns + (uint64_t)timeout_ns : 0;
+	connect->retry_ns = 0;
 	connect->timed_out = false;
 	connect->done = false;
 	connect->result = 0;
-	if (connect->has_deadline) {
-		connect->deadline = (struct __kernel_timespec){
-			.tv_sec = timeout_ns / 1000000000,
-			.tv_nsec = timeout_ns % 1000000000,
-		};
-	}
 	rli_addr_from_sockaddr(&conn->peer, &url->sockaddr, url->len);
 }
 
@@ -187,10 +235,18 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		.outbound = true,
 	};
 	struct url url;
-	int rc = rli_url_parse(&url, text, URL_CONNECT, shard->log);
+	int rc;
 
+	RL_ASSERT(self->running);
 	if (id != NULL) {
 		*id = (rl_actor_id){ 0 };
+	}
+	rc = rli_conn_options_check(setup.options, shard->log);
+	if (rc == 0) {
+		rc = rli_actor_def_check(def, shard->log);
+	}
+	if (rc == 0) {
+		rc = rli_url_parse(&url, text, URL_CONNECT, shard->log);
 	}
 	if (rc != 0) {
 		return rc;

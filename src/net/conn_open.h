@@ -18,9 +18,10 @@ struct connect {
 	struct op timeout; /* the linked timeout */
 	struct conn *conn;
 	struct url url;
-	struct __kernel_timespec deadline;
+	struct __kernel_timespec left; /* until deadline_ns, for the kernel */
+	uint64_t deadline_ns; /* 0: none */
+	uint64_t retry_ns; /* not before that: the listener's backlog was full */
 	int64_t first_byte_timeout_ns;
-	bool has_deadline;
 	bool timed_out;
 	bool done; /* the connect itself completed, with result */
 	int result;

@@ -166,7 +166,10 @@ rli_conn_recv_flush(struct conn *conn)
 	if (recv_is_held(conn)) {
 		return recv_flush_held(conn);
 	}
-	conn->held = false;
+	if (conn->held) {
+		conn->held = false;
+		rli_conn_deadline_update(conn);
+	}
 	if (!op_is_idle(&conn->recv) || conn->arrived_first != NULL ||
 	    list_is_linked(&conn->parked)) {
 		return true;
@@ -444,6 +447,7 @@ recv_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 	const struct pending *pending = conn->pending;
 
 	return pending != NULL && consumed == 0 && answer != -EAGAIN && !conn->final_delivered &&
+	       conn->actor->life != ACTOR_ENDING &&
 	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes;
 }
 
@@ -520,6 +524,7 @@ rl_conn_consumed(struct rl_actor *self, size_t bytes)
 {
 	struct net_view *view = &self->shard->net->view;
 
+	RL_ASSERT(self->running);
 	RL_ASSERT(view->conn != NULL);
 	RL_ASSERT(view->conn == self->conn);
 	RL_ASSERT(bytes <= view->len);
@@ -527,14 +532,39 @@ rl_conn_consumed(struct rl_actor *self, size_t bytes)
 	view->told = true;
 }
 
+/* What held delivery back is over: what is pending comes again, and the deadlines run again. */
+static void
+recv_go_on(struct conn *conn)
+{
+	conn->again = false;
+	conn->redeliver = conn->pending != NULL;
+	conn->active_ns = conn->shard->now_ns;
+	rli_conn_deadline_update(conn);
+	rli_conn_mark(conn);
+}
+
+void
+rli_conn_recv_again(struct conn *conn)
+{
+	if (conn->again) {
+		recv_go_on(conn);
+	}
+}
+
 int
 rl_conn_pause(struct rl_actor *self)
 {
-	if (self->conn == NULL) {
+	struct conn *conn = self->conn;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL) {
 		return -ENOTCONN;
 	}
-	self->conn->paused = true;
-	rli_conn_mark(self->conn);
+	if (!conn->paused) {
+		conn->paused = true;
+		rli_conn_deadline_pause(conn);
+		rli_conn_mark(conn);
+	}
 	return 0;
 }
 
@@ -543,17 +573,15 @@ rl_conn_resume(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
+	RL_ASSERT(self->running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
-	conn->paused = false;
-	conn->again = false;
-	conn->redeliver = conn->pending != NULL;
-	conn->active_ns = conn->shard->now_ns;
-	rli_conn_deadline_by(conn, conn->idle_timeout_ns < 0
-					   ? UINT64_MAX
-					   : conn->active_ns + (uint64_t)conn->idle_timeout_ns);
-	rli_conn_mark(conn);
+	if (conn->paused) {
+		conn->paused = false;
+		rli_conn_deadline_resume(conn);
+	}
+	recv_go_on(conn);
 	rli_actor_ready(self);
 	return 0;
 }

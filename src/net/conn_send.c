@@ -14,6 +14,8 @@
 #define SEND_BYTES_MAX	(256u * 1024)
 #define SEND_IOVECS_MAX 64
 
+#define SEND_RETRY_NS 10000000 /* 10 ms */
+
 /* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
 static struct chunk *
 output_reserve(struct conn *conn, size_t len)
@@ -91,6 +93,25 @@ send_refused(struct conn *conn, size_t len)
 	return -EAGAIN;
 }
 
+/*
+ * The pool is empty: wait until chunks come home. If none is out, the host has no memory to put
+ * behind the pool, and only trying again will tell when it has.
+ */
+static int
+send_starved(struct conn *conn, size_t len)
+{
+	struct rl_shard *shard = conn->shard;
+	struct net *net = shard->net;
+
+	if (!list_is_linked(&conn->starved)) {
+		list_push_back(&net->starved, &conn->starved);
+	}
+	if (shard->send_pool.chunks_taken == 0 && !net->starved_timer.armed) {
+		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
+	}
+	return send_refused(conn, len);
+}
+
 /* PATH-6 send queued */
 int
 rl_conn_send(struct rl_actor *self, const void *data, size_t len)
@@ -98,6 +119,7 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	struct conn *conn = self->conn;
 	const struct rl_config *config = self->shard->config;
 
+	RL_ASSERT(self->running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -114,10 +136,7 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 		return send_refused(conn, len);
 	}
 	if (!output_append(conn, data, len)) {
-		if (!list_is_linked(&conn->starved)) {
-			list_push_back(&self->shard->net->starved, &conn->starved);
-		}
-		return send_refused(conn, len);
+		return send_starved(conn, len);
 	}
 	rli_conn_mark(conn);
 	if (conn->out_bytes > config->send_high_bytes) {
@@ -206,7 +225,11 @@ send_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 			send_failed(conn, res != 0 ? res : -EAGAIN);
 		}
 		conn->inflight_bytes = 0;
-		conn->stalled = false;
+		if (conn->stalled) {
+			conn->stalled = false;
+			rli_conn_deadline_update(
+				conn); /* the timer has come, and was not set again */
+		}
 	}
 	if (rli_conn_send_is_writable(conn) || rli_conn_recv_is_due(conn) ||
 	    rli_conn_recv_is_over(conn)) {
@@ -296,14 +319,15 @@ rli_conn_send_flush(struct conn *conn)
 	if (conn->poll_first) {
 		conn->poll_first = false;
 		sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
+	} else {
+		conn->send_since_ns = shard->now_ns; /* trying again is not progress */
 	}
 	conn->inflight_bytes = bytes;
-	conn->send_since_ns = shard->now_ns;
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
 	if (shard->config->stall_timeout_ns >= 0) {
-		rli_conn_deadline_by(conn,
-				     shard->now_ns + (uint64_t)shard->config->stall_timeout_ns);
+		rli_conn_deadline_by(conn, conn->send_since_ns +
+						   (uint64_t)shard->config->stall_timeout_ns);
 	}
 	return true;
 }
@@ -330,13 +354,7 @@ rli_conn_send_deliver_writable(struct conn *conn)
 	msg.writable.queued_bytes = conn->out_bytes;
 	conn->writable_owed = false;
 	conn->refused_bytes = 0;
-	if (conn->again) {
-		/* what was answered -EAGAIN comes again now, right after this message */
-		conn->again = false;
-		conn->redeliver = conn->pending != NULL;
-		conn->active_ns = conn->shard->now_ns;
-		rli_conn_mark(conn);
-	}
+	rli_conn_recv_again(conn);
 	rli_actor_answered(conn->actor, msg.kind, rli_actor_deliver(conn->actor, &msg));
 }
 
@@ -355,11 +373,22 @@ rli_conn_send_feed(struct rl_shard *shard)
 	net->chunks_home = 0;
 }
 
+void
+rli_conn_send_retry(struct rl_shard *shard)
+{
+	struct list_node *node;
+
+	while ((node = list_pop_front(&shard->net->starved)) != NULL) {
+		rli_actor_ready(list_entry(node, struct conn, starved)->actor);
+	}
+}
+
 int
 rl_conn_shutdown_write(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
+	RL_ASSERT(self->running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}

@@ -20,6 +20,7 @@ rli_net_init(struct rl_shard *shard)
 	list_init(&net->dirty);
 	list_init(&net->parked);
 	list_init(&net->starved);
+	rli_timer_init(&net->starved_timer, TIMER_STARVED);
 	if (rc == 0) {
 		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
 	}

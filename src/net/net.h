@@ -40,6 +40,7 @@ struct net {
 	struct net_view view;
 	uint32_t conns_count;
 	uint32_t accepts_armed;
+	struct timer starved_timer;
 	uint32_t chunks_home; /* send chunks given back since the last flush */
 	bool draining;
 	bool listeners_dirty;

@@ -44,12 +44,14 @@ chunk_page_round(size_t bytes)
 int
 rli_chunk_pool_init(struct chunk_pool *pool, size_t bytes)
 {
-	uint32_t spans = (uint32_t)((bytes + CHUNK_SPAN_BYTES - 1) / CHUNK_SPAN_BYTES);
+	uint32_t steps = (uint32_t)((bytes + CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES - 1) /
+				    (CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES));
+	uint32_t spans = steps * CHUNK_COMMIT_SPANS;
 	size_t table = chunk_page_round(spans * sizeof(struct chunk_span));
 	uint8_t *memory;
 
 	*pool = (struct chunk_pool){ .spans_max = spans };
-	pool->reserved_bytes = table + chunk_page_round((size_t)spans * CHUNK_SPAN_BYTES);
+	pool->reserved_bytes = table + (size_t)spans * CHUNK_SPAN_BYTES;
 	memory = rli_host_pages_reserve(pool->reserved_bytes);
 	if (memory == NULL) {
 		return -ENOMEM;
@@ -82,7 +84,20 @@ span_memory(const struct chunk_pool *pool, const struct chunk_span *span)
 	return pool->memory + (size_t)(span - pool->spans) * CHUNK_SPAN_BYTES;
 }
 
-/* A span that was never touched before: its memory is committed here. */
+/* Memory for the next spans. False: the host has none. */
+static bool
+span_commit(struct chunk_pool *pool)
+{
+	uint8_t *at = pool->memory + (size_t)pool->spans_committed * CHUNK_SPAN_BYTES;
+
+	if (rli_host_pages_commit(at, (size_t)CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES) != 0) {
+		return false;
+	}
+	pool->spans_committed += CHUNK_COMMIT_SPANS;
+	return true;
+}
+
+/* A span that was never touched before. */
 static struct chunk_span *
 span_fresh(struct chunk_pool *pool)
 {
@@ -91,10 +106,10 @@ span_fresh(struct chunk_pool *pool)
 	if (pool->spans_used == pool->spans_max) {
 		return NULL;
 	}
-	span = &pool->spans[pool->spans_used];
-	if (rli_host_pages_commit(span_memory(pool, span), CHUNK_SPAN_BYTES) != 0) {
+	if (pool->spans_used == pool->spans_committed && !span_commit(pool)) {
 		return NULL;
 	}
+	span = &pool->spans[pool->spans_used];
 	pool->spans_used++;
 	list_node_init(&span->node);
 	span->class = CHUNK_NO_CLASS;
@@ -158,7 +173,6 @@ span_carve(struct chunk_pool *pool, struct chunk_span *span)
 	struct chunk *chunk =
 		(struct chunk *)(void *)(span_memory(pool, span) + span->carved++ * stride);
 
-	chunk->capacity = class_bytes[span->class];
 	chunk->span = (uint32_t)(span - pool->spans);
 	return chunk;
 }
@@ -181,6 +195,7 @@ rli_chunk_take(struct chunk_pool *pool, size_t bytes)
 	} else {
 		chunk = span_carve(pool, span);
 	}
+	chunk->capacity = class_bytes[class];
 	span->taken++;
 	pool->chunks_taken++;
 	if (span_is_exhausted(span)) {
@@ -213,11 +228,13 @@ rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 	struct chunk_span *span;
 
 	RL_ASSERT(chunk->span < pool->spans_used);
+	RL_ASSERT(chunk->capacity != 0); /* given back twice */
 	span = &pool->spans[chunk->span];
 	RL_ASSERT(span->taken > 0);
 	if (span_is_exhausted(span)) {
 		list_push_front(&pool->with_free[span->class], &span->node);
 	}
+	chunk->capacity = 0;
 	chunk->next = span->free;
 	span->free = chunk;
 	span->taken--;

@@ -14,9 +14,10 @@
 
 #include "base/list.h"
 
-#define CHUNK_CLASSES	 5 /* 256, 1024, 4096, 16384, 65536 bytes of payload */
-#define CHUNK_BYTES_MAX	 65536
-#define CHUNK_SPAN_BYTES 69632 /* 17 pages: one 65536, four 16384, ... with their headers */
+#define CHUNK_CLASSES	   5 /* 256, 1024, 4096, 16384, 65536 bytes of payload */
+#define CHUNK_BYTES_MAX	   65536
+#define CHUNK_COMMIT_SPANS 16 /* 17 x 64 KiB: whole pages, whatever the page size */
+#define CHUNK_SPAN_BYTES   69632 /* 17 pages: one 65536, four 16384, ... with their headers */
 
 /* The bytes from start to end are filled; end to capacity is room. */
 struct chunk {
@@ -48,7 +49,7 @@ struct chunk_pool {
 	size_t reserved_bytes;
 };
 
-/* @bytes is rounded up to whole spans. 0, -ENOMEM. */
+/* @bytes is rounded up to whole steps of CHUNK_COMMIT_SPANS spans. 0, -ENOMEM. */
 int rli_chunk_pool_init(struct chunk_pool *pool, size_t bytes);
 
 void rli_chunk_pool_fini(struct chunk_pool *pool);

@@ -20,7 +20,7 @@ struct counters {
 static inline void
 counters_add_word(struct counters *counters, size_t word, uint64_t n)
 {
-	/* pairs with: rli_counters_read(), which needs each word whole and nothing more */
+	/* pairs with: rli_counters_sum(), which needs each word whole and nothing more */
 	atomic_store_explicit(&counters->words[word],
 			      atomic_load_explicit(&counters->words[word], memory_order_relaxed) +
 				      n,

@@ -90,7 +90,7 @@ uint32_t rli_ring_reap(struct ring *ring, struct ring_cqe *cqes, uint32_t max);
  */
 bool rli_ring_is_behind(const struct ring *ring);
 
-/* The completion queue overflowed since the last call; completions are late, none is lost. */
+/* The completion queue overflows at the moment: completions are late, none is lost. */
 bool rli_ring_overflowed(struct ring *ring);
 
 /*

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/host.h"
 
@@ -18,9 +19,10 @@ arena_init(struct arena *arena)
 {
 	size_t iovecs = ARENA_IOVECS * sizeof(struct iovec);
 	size_t msghdrs = ARENA_MSGHDRS * sizeof(struct msghdr);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	uint8_t *memory;
 
-	arena->reserved_bytes = iovecs + msghdrs; /* both are whole pages */
+	arena->reserved_bytes = (iovecs + msghdrs + page - 1) / page * page;
 	memory = rli_host_pages_reserve(arena->reserved_bytes);
 	if (memory == NULL) {
 		return -ENOMEM;

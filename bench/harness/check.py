@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Check: the instruments themselves, without judging any time.
+
+Good servers have to pass and broken ones have to be found out, wrong flags are refused, and the
+arithmetic of the tables gives what it should.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+
+from harness import figures, procs, report
+
+LOAD = ["-t", "0.1", "-w", "0.02", "--json"]
+SHAPES = (("-c", "16", "-d", "4", "-s", "64"), ("-c", "3", "-d", "2", "-s", "100001"))
+MODES = (
+    [],
+    ["--copy"],
+    ["--mode", "epoll"],
+    ["--mode", "single"],
+    ["--nbuf", "4"],
+    ["--copy", "--nbuf", "4"],
+)
+
+
+class _Failed(Exception):
+    pass
+
+
+def _expect(condition, what):
+    if not condition:
+        raise _Failed(what)
+
+
+class _BrokenServer:
+    """An echo server with a fault, on a thread: spoil(data, bytes so far) is what it sends."""
+
+    def __init__(self, spoil):
+        self._spoil = spoil
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                conn = self._listener.accept()[0]
+                threading.Thread(target=self._serve, args=(conn,), daemon=True).start()
+
+    def _serve(self, conn):
+        seen = 0
+        with conn, contextlib.suppress(OSError):
+            while data := conn.recv(65536):
+                answer = self._spoil(data, seen)
+                if answer is None:
+                    return
+                conn.sendall(answer)
+                seen += len(data)
+
+
+def _flip(data, seen):
+    return data if seen < 512 else bytes([data[0] ^ 1]) + data[1:]
+
+
+FAULTS = {
+    "a flipped bit": (_flip, "mismatches"),
+    "a lost byte": (lambda data, seen: data if seen < 512 else data[1:], "errors"),
+    "doubled bytes": (lambda data, seen: data if seen < 512 else data + data, "errors"),
+    "silence": (lambda data, seen: data if seen < 512 else b"", "stalled"),
+    "a closed connection": (lambda data, seen: data if seen < 512 else None, "errors"),
+}
+
+
+def _load(options, arguments):
+    argv = [options.paths.bench("tcpload"), *LOAD, *arguments]
+    code, out, err = procs.run(argv, 20)
+    _expect(out.startswith("{"), f"tcpload says {out!r} {err!r}")
+    return code, json.loads(out)
+
+
+def _histogram(options):
+    code, _, err = procs.run([options.paths.bench("check_histogram")], 20)
+    _expect(code == 0, err.strip())
+
+
+def _serves(options, mode, listen, target):
+    limit = [options.paths.bench("limit_echo"), "--stats", *mode, *listen]
+    with procs.Server(limit, options.server_cpu) as server:
+        peer = target or ["--port", str(server.port)]
+        for shape in SHAPES:
+            code, result = _load(options, [*peer, *shape, "--pid", str(server.pid)])
+            _expect(code == 0 and result["msgs_per_s"] > 0, f"{mode} {shape}: {result}")
+            _expect(result["server_ns_per_msg"] > 0, f"{mode}: no CPU time in {result}")
+    stats = server.stats
+    _expect(stats is not None and server.process.returncode == 0, f"{mode}: no clean end")
+    accepted = sum(int(shape[1]) for shape in SHAPES)
+    _expect(stats["accepted"] == accepted, f"{mode}: {stats}")
+    _expect(stats["bytes_in"] > 0 and stats["syscalls"] >= stats["turns"] > 0, f"{mode}: {stats}")
+
+
+def _good_servers(options):
+    for mode in MODES:
+        _serves(options, mode, ["--port", "0"], None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "echo.sock")
+        for mode in MODES[:3]:
+            _serves(options, mode, ["--unix", path], ["--unix", path])
+
+
+def _exchange_slowly(port, data):
+    """Sends until the server stops reading, because nothing of the echo is read; then reads it."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.settimeout(0.3)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < len(data):
+                sent += client.send(data[sent : sent + 65536])
+        client.settimeout(10)
+        rest = threading.Thread(target=client.sendall, args=(data[sent:],), daemon=True)
+        rest.start()
+        echoed = bytearray()
+        while len(echoed) < len(data) and (piece := client.recv(1 << 20)):
+            echoed += piece
+        rest.join(10)
+    return echoed == data
+
+
+def _slow_reader(options):
+    data = os.urandom(1 << 24)  # more than the socket buffers of both ends take
+    for mode in MODES:
+        limit = [options.paths.bench("limit_echo"), "--port", "0", "--stats", *mode]
+        with procs.Server(limit, options.server_cpu) as server:
+            _expect(_exchange_slowly(server.port, data), f"{mode}: a slow reader's echo differs")
+        _expect(server.stats["bytes_in"] == len(data), f"{mode}: {server.stats}")
+        short = server.stats["sends_short"] + server.stats["enobufs_parks"]
+        _expect(short > 0, f"{mode}: nothing was held back: {server.stats}")
+
+
+def _load_variants(options):
+    limit = [options.paths.bench("limit_echo"), "--port", "0"]
+    with procs.Server(limit, options.server_cpu) as server:
+        peer = ["--port", str(server.port)]
+        code, result = _load(options, [*peer, "-c", "8", "--rate", "500", "-t", "0.4"])
+        _expect(code == 0 and 0 < result["msgs_per_s"] <= 600, f"--rate 500: {result}")
+        for extra in (["-T", "3"], ["--spin"], ["--no-verify"]):
+            code, result = _load(options, [*peer, "-c", "8", *extra])
+            _expect(code == 0 and result["msgs_per_s"] > 0, f"{extra}: {result}")
+
+
+def _client_fails(options, port):
+    try:
+        with procs.Client(options.paths.bench("idle_conns"), port, 3, None) as client:
+            for _ in range(512 // 64 + 2):
+                client.echo_all()
+    except procs.BenchError:
+        return True
+    return False
+
+
+def _broken_servers(options):
+    for name, (spoil, counter) in FAULTS.items():
+        with _BrokenServer(spoil) as server:
+            code, result = _load(options, ["--port", str(server.port), "-c", "2"])
+            _expect(code == 1 and result[counter] > 0, f"{name} went unnoticed: {result}")
+            if counter != "stalled" and name != "a lost byte":  # those two only cost its patience
+                _expect(_client_fails(options, server.port), f"idle_conns did not notice {name}")
+
+
+def _good_client(options):
+    limit = [options.paths.bench("limit_echo"), "--port", "0", "--stats"]
+    with procs.Server(limit, options.server_cpu) as server:
+        with procs.Client(options.paths.bench("idle_conns"), server.port, 50, None) as client:
+            client.echo_all()
+            client.echo_all()
+    _expect(server.stats["accepted"] == 50, f"{server.stats}")
+    _expect(server.stats["bytes_in"] == 2 * 50 * 64, f"{server.stats}")
+
+
+def _misuse(options):
+    wrong = {
+        "limit_echo": (["--mode", "x"], ["--nbuf", "3"], ["--port", "-1"], ["--cpu", "x"], ["x"]),
+        "tcpload": (["-c", "0"], ["-T", "2", "-c", "1"], ["-t", "0"], ["--host", "x"], ["x"]),
+        "idle_conns": ([], ["--port", "0"], ["--port", "1", "x"]),
+    }
+    for name, cases in wrong.items():
+        for arguments in (["--no-such-option"], *cases):
+            code, out, err = procs.run([options.paths.bench(name), *arguments], 20)
+            said = code == 2 and not out and err.count("\n") == 1 and err.startswith(name)
+            said = said or code == 2 and not out and err.count("\n") == 1 and name in err
+            _expect(said, f"{name} {arguments}: exit {code}, {out!r}, {err!r}")
+
+
+def _runner(options):
+    tcpload = options.paths.bench("tcpload")
+    for command, word in (
+        (["/nonexistent/server"], "cannot start"),
+        ([tcpload, "--port", "1"], "ended before"),
+    ):
+        try:
+            with procs.Server(command, options.server_cpu):
+                _expect(False, f"{command} was taken for a server")
+        except procs.BenchError as error:
+            _expect(word in str(error), f"{command}: {error}")
+    with procs.Server(
+        f"{options.paths.bench('limit_echo')} --port {{port}} --stats", options.server_cpu
+    ) as server:
+        _load(options, ["--port", str(server.port), "-c", "1"])
+    _expect(server.stats["accepted"] == 1, "waiting for {port} must not connect")
+
+
+def _arithmetic(_options):
+    same = figures.Figure([[2.0] * 15, [8.0] * 15])
+    _expect(abs(same.value - 4) < 1e-9 and same.half < 1e-9, f"geometric mean: {same}")
+    spread = figures.Figure([[0.9, 1.0, 1.1, 1.2, 1.3]])
+    _expect(spread.value == 1.1 and 0.05 < spread.half <= 0.2, f"median: {spread}")
+    _expect(spread.holds(1.06) and not spread.holds(0.85), f"bar: {spread}")
+    _expect(figures.quartile([5, 1, 4, 2, 3]) == 2, "first quartile")
+    bars = report.Bars()
+    bars.add("a", 1, 1, True)
+    bars.add("b", 1, 2, False)
+    _expect(bars.failed == 1 and "FAIL" in str(bars), "bars")
+
+
+def main(options):
+    failed = 0
+    for part in (
+        _arithmetic,
+        _histogram,
+        _misuse,
+        _runner,
+        _good_servers,
+        _slow_reader,
+        _load_variants,
+        _good_client,
+        _broken_servers,
+    ):
+        try:
+            part(options)
+            verdict = "ok"
+        except (_Failed, procs.BenchError, OSError) as error:
+            failed += 1
+            verdict = f"FAIL: {error}"
+        print(f"check {part.__name__[1:]}: {verdict}", file=sys.stderr)
+    return "", failed

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * echo_client - what comes from stdin goes to the server, and its answers to stdout.
+ *
+ *	echo_server --listen tcp://127.0.0.1:7878         (in another terminal)
+ *	echo_client --connect tcp://127.0.0.1:7878
+ *
+ * What to learn: a connection that this end opens, the messages by which a thread of the
+ * program's own talks to an actor, and backpressure by hand. Handlers never block, so the main
+ * thread reads and writes (support/console.h). The actor keeps what the connection does not take,
+ * and asks for no more before RL_MSG_WRITABLE; bytes that stdout has no room for it does not
+ * consume, so that in the end the server is held back.
+ *
+ * When stdin ends, so does our half of the connection; the program ends when the server's half
+ * does. Exit code: 0 after that, or a SIGTERM, 1 if the connection failed (one line on stderr
+ * says why), 2 wrong usage.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <ringline/ringline.h>
+
+#include "support/console.h"
+#include "support/options.h"
+#include "support/stats_json.h"
+
+/* What the main thread and the actors share; the fields below the console are for after its end. */
+struct run {
+	struct console console;
+	const char *url;
+	enum rl_reason reason;
+	int error;
+	bool refused; /* the URL */
+	bool all_sent;
+};
+
+struct client {
+	struct run *run;
+	bool full; /* until RL_MSG_WRITABLE */
+	bool input_over;
+	uint32_t held_inputs;
+	size_t held_bytes;
+	uint8_t held[CONSOLE_INPUT_BYTES_MAX]; /* no more than that is under way */
+};
+
+/* Send what is held, and half-close once there will be no more of it. */
+static int
+client_flush(struct rl_actor *self, struct client *client)
+{
+	int rc;
+
+	if (client->full || client->run->all_sent) {
+		return 0;
+	}
+	rc = rl_conn_send(self, client->held, client->held_bytes);
+	client->full = rc == RL_CONN_SEND_HIGH || rc == -EAGAIN;
+	if (rc == -EAGAIN) {
+		return 0; /* nothing was taken */
+	}
+	if (rc < 0) {
+		return rc;
+	}
+	console_inputs_done(&client->run->console, client->held_inputs);
+	client->held_inputs = 0;
+	client->held_bytes = 0;
+	client->run->all_sent = client->input_over;
+	return client->input_over ? rl_conn_shutdown_write(self) : 0;
+}
+
+static int
+client_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct client *client = rl_actor_state(self);
+	size_t taken;
+
+	switch (msg->kind) {
+	case RL_MSG_START:
+		client->run = msg->start.arg;
+		console_attach(&client->run->console, rl_actor_self(self));
+		return 0;
+	case CONSOLE_INPUT:
+		memcpy(client->held + client->held_bytes, msg->user.data, msg->len);
+		client->held_bytes += msg->len;
+		client->held_inputs++;
+		return client_flush(self, client);
+	case CONSOLE_INPUT_END:
+		client->input_over = true;
+		return client_flush(self, client);
+	case RL_MSG_WRITABLE:
+		client->full = false;
+		return client_flush(self, client);
+	case RL_MSG_RECV:
+		taken = console_write(&client->run->console, msg->recv.data, msg->recv.len);
+		rl_conn_consumed(self, taken);
+		return taken == msg->recv.len ? 0 : -EAGAIN; /* the rest comes after the resume */
+	case CONSOLE_ROOM:
+		return rl_conn_resume(self);
+	case RL_MSG_EOF:
+		return RL_ACTOR_STOP;
+	case RL_MSG_STOP:
+		client->run->reason = msg->stop.reason;
+		client->run->error = msg->stop.error;
+		console_end(&client->run->console);
+		return 0;
+	default:
+		return RL_ACTOR_UNHANDLED;
+	}
+}
+
+static const struct rl_actor_def client_def = {
+	.name = "client",
+	.receive = client_receive,
+	.state_size = sizeof(struct client),
+};
+
+/* Connections are opened by actors; this one has nothing else to do. */
+static int
+opener_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct run *run;
+
+	if (msg->kind != RL_MSG_START) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	run = msg->start.arg;
+	run->error = rl_conn_open(self, run->url, &client_def, run, NULL, NULL);
+	if (run->error != 0) {
+		run->reason = RL_REASON_FAILURE;
+		run->refused = run->error == -EINVAL;
+		console_end(&run->console);
+	}
+	return RL_ACTOR_STOP;
+}
+
+static const struct rl_actor_def opener_def = { .name = "opener", .receive = opener_receive };
+
+/* 0, or 1 after one line that says what went wrong; ringline has said it of a URL. */
+static int
+run_verdict(const struct run *run)
+{
+	if (run->refused) {
+		return 1;
+	}
+	if (run->console.drained || (run->reason == RL_REASON_PEER_FIN && run->all_sent)) {
+		return 0;
+	}
+	if (run->reason == RL_REASON_PEER_FIN) {
+		options_complain("%s: the server ended the connection first", run->url);
+		return 1;
+	}
+	options_complain("%s: %s: %s", run->url, rl_reason_name(run->reason),
+			 run->error != 0 ? strerror(-run->error) : "cut");
+	return 1;
+}
+
+static int
+run_client(struct run *run, const struct options *options)
+{
+	struct rl_system *sys;
+	int failed;
+	int rc = rl_system_start(&options->config, &sys);
+
+	if (rc != 0) {
+		return 1; /* logged */
+	}
+	rc = console_init(&run->console, sys);
+	if (rc == 0) {
+		rc = rl_system_spawn(sys, 0, &opener_def, run, NULL);
+	}
+	if (rc != 0) {
+		options_complain("can't begin: %s", strerror(-rc));
+		rl_system_stop(sys);
+		return 1;
+	}
+	failed = console_run(&run->console) != 0;
+	rl_system_drain(sys);
+	(void)rl_system_run(sys); /* now the counters balance */
+	if (options->stats) {
+		(void)fputs(run->console.output_line_open ? "\n" : "", stdout);
+		stats_json_print(stdout, sys);
+		failed |= options_flush() != 0;
+	}
+	rl_system_stop(sys);
+	console_fini(&run->console);
+	return run_verdict(run) | failed;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct options_spec spec = {
+		.summary = "Send stdin to a server, and print what it answers.",
+		.role = OPTIONS_CONNECTS,
+	};
+	/* One connection needs one shard, and who types may take a while. */
+	struct options options = { .config = RL_CONFIG(.shards = 1, .idle_timeout_ns = -1) };
+	static struct run run;
+
+	options_parse(&options, &spec, argc, argv);
+	run.url = options.urls[0];
+	return run_client(&run, &options);
+}

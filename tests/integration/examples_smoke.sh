@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# examples_smoke.sh DIRECTORY: the example programs in there, against each other and against servers
+# that misbehave. Says what is wrong and exits with 1; with 77 if io_uring is not to be had here.
+set -euo pipefail
+
+dir=${1:?usage: examples_smoke.sh DIRECTORY}
+limit=${RL_SMOKE_SECONDS:-60} # for each program
+tmp=$(mktemp -d)
+pids=()
+
+clean_up()
+{
+	local pid
+	for pid in "${pids[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	rm -rf "$tmp"
+}
+trap clean_up EXIT
+
+fail()
+{
+	printf 'examples_smoke: %s\n' "$1" >&2
+	cat "$tmp"/err "$tmp"/server.err 2>/dev/null | sed 's/^/    /' >&2
+	exit 1
+}
+
+# run WANTED NAME ARGUMENT...: its exit code has to be WANTED; stdin is ours.
+run()
+{
+	local wanted=$1 rc=0
+	shift
+	timeout -k 5 "$limit" "$dir/$1" "${@:2}" >"$tmp/out" 2>"$tmp/err" || rc=$?
+	[[ $rc -eq $wanted ]] || fail "$*: exit code $rc, not $wanted"
+}
+
+# run, with one line on stderr that has TEXT in it, and nothing on stdout.
+complains()
+{
+	local wanted=$1 text=$2
+	shift 2
+	run "$wanted" "$@" </dev/null
+	[[ $(wc -l <"$tmp/err") -eq 1 ]] || fail "$*: not one line on stderr"
+	grep -qF -- "$text" "$tmp/err" || fail "$*: no \"$text\" on stderr"
+	[[ ! -s $tmp/out ]] || fail "$*: writes to stdout"
+}
+
+# start COMMAND...: sets server_pid and url once the program is ready. Its further output is in
+# $tmp/server.out when finish has returned.
+start()
+{
+	local word
+	rm -f "$tmp/ready"
+	mkfifo "$tmp/ready"
+	"$@" >"$tmp/ready" 2>"$tmp/server.err" &
+	server_pid=$!
+	exec {server_out}<"$tmp/ready"
+	pids+=("$server_pid")
+	url=
+	read -r -t "$limit" -u "$server_out" word url word ||
+		if grep -q io_uring "$tmp/server.err"; then
+			cat "$tmp/server.err" >&2
+			exit 77
+		fi
+	[[ -n $url ]] || fail "$*: not ready: $(cat "$tmp/server.err")"
+}
+
+# finish WANTED: end it with SIGTERM, and have that exit code.
+finish()
+{
+	local rc=0
+	kill -TERM "$server_pid"
+	timeout -k 5 "$limit" cat <&"$server_out" >"$tmp/server.out" || fail "no end after SIGTERM"
+	exec {server_out}<&-
+	wait "$server_pid" || rc=$?
+	[[ $rc -eq $1 ]] || fail "after SIGTERM: exit code $rc, not $1"
+}
+
+# stats FILE: its last line is JSON, and the counters balance.
+stats()
+{
+	tail -n 1 "$1" | python3 -c '
+import json, sys
+stats = json.load(sys.stdin)
+for one in [stats, *stats["shards"]]:
+    begun, ended = one["accepted"] + one["opened"], sum(one["closed"].values())
+    assert begun == ended, f"{begun} connections begun, {ended} ended"
+    assert one["bufs_lent"] == one["bufs_home"], "a buffer is missing"
+    assert one["actors_started"] == one["actors_stopped"], "an actor is missing"
+for name in ("accepted", "opened", "bytes_in", "bytes_out", "cqes"):
+    assert stats[name] == sum(one[name] for one in stats["shards"]), f"{name} is not the sum"
+assert stats["accepted"] + stats["opened"] > 0 and stats["bytes_in"] > 0, "nothing was counted"
+' 2>"$tmp/err" || fail "--stats: $(tail -n 1 "$tmp/err")"
+}
+
+# value NAME: that number in the line of JSON in $tmp/out.
+value()
+{
+	python3 -c 'import json, sys; print(json.loads(open(sys.argv[1]).readline())[sys.argv[2]])' \
+		"$tmp/out" "$1"
+}
+
+# A server that is no good: it answers one connection after the other, each in the given way.
+cat >"$tmp/bad_server.py" <<'END'
+import socket, struct, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(f"ready tcp://127.0.0.1:{listener.getsockname()[1]} shards=1", flush=True)
+while True:
+    peer, _ = listener.accept()
+    data = peer.recv(4096)
+    if sys.argv[1] == "lies":
+        peer.sendall(data[:-1] + bytes([data[-1] ^ 1]))
+        peer.recv(1)
+    elif sys.argv[1] == "babbles":
+        peer.sendall(data + b"!")
+        peer.recv(1)
+    elif sys.argv[1] == "resets":
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+END
+
+# A client's stdout is not read until its stdin takes no more: all on the way is full by then. What is
+# in there is bounded, and not one byte of it is lost.
+cat >"$tmp/slow_reader.py" <<'END'
+import os, random, select, subprocess, sys, threading
+block = random.Random(1).randbytes(1 << 16)
+client = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+os.set_blocking(client.stdin.fileno(), False)
+poll = select.poll()
+poll.register(client.stdin, select.POLLOUT)
+sent = 0
+while poll.poll(1000):
+    sent += os.write(client.stdin.fileno(), block[sent % len(block):])
+    assert sent < 64 << 20, "64 MiB were taken, and nothing was read"
+print(f"held back after {sent} bytes")
+os.set_blocking(client.stdin.fileno(), True)
+def end():
+    client.stdin.write(block[sent % len(block):])
+    client.stdin.close()
+threading.Thread(target=end).start()
+received = 0
+while piece := client.stdout.read(len(block)):
+    assert piece == block[:len(piece)], f"the answer differs, {received} bytes or a little later"
+    received += len(piece)
+assert client.wait() == 0, f"exit code {client.returncode}"
+assert received == (sent // len(block) + 1) * len(block), f"{received} bytes came back"
+END
+
+check_usage()
+{
+	local name flag
+	for name in echo_server echo_client echo_bench; do
+		for flag in --shards=0 --shards=257 --shards=x --shards= --cpus=1-0 --cpus=, \
+			--cpus=1024 --idle-timeout=0 --idle-timeout=-2 --idle-timeout=nan; do
+			complains 2 "${flag%%=*}: '${flag#*=}' is not" "$name" "$flag"
+		done
+		complains 2 "--shards: the value is missing" "$name" --shards
+		complains 2 "--stats: it takes no value" "$name" --stats=1
+		complains 2 "no option '--nothing'" "$name" --nothing
+		complains 2 "no option '-x'" "$name" -x
+		complains 2 "'surplus' is not an option" "$name" surplus
+		complains 1 "config: cpus: CPU 1023" "$name" --cpus 1023
+	done
+	complains 2 "--accept-mode: 'any' is neither" echo_server --accept-mode any
+	complains 1 "not built yet" echo_server --accept-mode round_robin
+	complains 2 "--conns-max: '0' is not" echo_server --conns-max 0
+	complains 2 "--connections: '0' is not" echo_bench --connections 0
+	complains 2 "--depth: '4097' is not" echo_bench --depth 4097
+	complains 2 "--size: '-1' is not" echo_bench --size -1
+	complains 2 "--seconds: '0' is not" echo_bench --seconds 0
+	complains 1 "no schedstat of a process 2147483647" echo_bench --server-pid 2147483647
+	complains 1 '"tls://" is not built yet' echo_server --listen tls://127.0.0.1:0
+	complains 1 '"tls://" is not built yet' echo_client --connect tls://127.0.0.1:1
+	complains 1 '"tls://" is not built yet' echo_bench --connect tls://127.0.0.1:1
+	complains 1 "Connection refused" echo_client --connect "unix:@ringline-nobody-$$"
+	complains 1 "Connection refused" echo_bench --connect "unix:@ringline-nobody-$$"
+}
+
+# Several megabytes both ways, more than all buffers between the two ends of the client hold.
+check_round_trip()
+{
+	head -c 6000000 /dev/urandom >"$tmp/in"
+	run 0 echo_client --connect "$url" <"$tmp/in"
+	cmp "$tmp/in" "$tmp/out" || fail "echo_client: what came back is not what was sent"
+	timeout -k 5 "$limit" python3 "$tmp/slow_reader.py" "$dir/echo_client" --connect "$url" \
+		>"$tmp/out" 2>"$tmp/err" || fail "echo_client whose output is not read"
+	printf 'one\ntwo' | run 0 echo_client --connect "$url" --stats
+	[[ $(head -n 1 "$tmp/out") == one && $(sed -n 2p "$tmp/out") == two ]] ||
+		fail "echo_client --stats: two lines went out, $(head -c 100 "$tmp/out") came"
+	stats "$tmp/out"
+	run 0 echo_client --connect "$url" </dev/null
+	[[ ! -s $tmp/out ]] || fail "echo_client: nothing went out, and something came back"
+}
+
+# Sets client_pid once the client has sent a line and got it back; its stdin stays open.
+start_client()
+{
+	local line=
+	rm -f "$tmp/to" "$tmp/from"
+	mkfifo "$tmp/to" "$tmp/from"
+	"$dir/echo_client" --connect "$url" <"$tmp/to" >"$tmp/from" 2>"$tmp/err" &
+	client_pid=$!
+	pids+=("$client_pid")
+	exec {client_in}>"$tmp/to" {client_out}<"$tmp/from"
+	printf 'a line\n' >&"$client_in"
+	read -r -t "$limit" -u "$client_out" line || true
+	[[ $line == "a line" ]] || fail "echo_client: 'a line' went out, '$line' came back"
+}
+
+# finish_client WANTED LINES: it ends by itself, with that exit code and so many lines on stderr.
+finish_client()
+{
+	local rc=0
+	timeout -k 5 "$limit" cat <&"$client_out" >"$tmp/out" || fail "echo_client does not end"
+	exec {client_in}>&- {client_out}<&-
+	wait "$client_pid" || rc=$?
+	[[ $rc -eq $1 ]] || fail "echo_client: exit code $rc, not $1"
+	[[ $(wc -l <"$tmp/err") -eq $2 ]] || fail "echo_client: not $2 lines on stderr"
+}
+
+check_client_ends()
+{
+	start_client
+	kill -TERM "$client_pid"
+	finish_client 0 0
+}
+
+check_bench()
+{
+	run 0 echo_bench --connect "$url" --connections 20 --depth 3 --size 100 --seconds 1 \
+		--warmup 0.1 --server-pid "$server_pid" --json --stats
+	[[ $(wc -l <"$tmp/out") -eq 2 ]] || fail "echo_bench --json --stats: not two lines"
+	[[ $(value errors) -eq 0 && $(value msgs) -gt 0 && $(value server_ns_per_msg) -gt 0 ]] ||
+		fail "echo_bench: $(head -n 1 "$tmp/out")"
+	stats "$tmp/out"
+	# More under way than the connections take at once, and messages in pieces.
+	run 0 echo_bench --connect "$url" --connections 3 --depth 7 --size 777777 --seconds 0.2 \
+		--warmup 0 --json
+	[[ $(value errors) -eq 0 && $(value msgs) -gt 0 ]] || fail "echo_bench: $(cat "$tmp/out")"
+}
+
+check_bad_server()
+{
+	start python3 "$tmp/bad_server.py" "$1"
+	run 1 echo_bench --connect "$url" --connections 1 --seconds 30 --warmup 0 --json
+	[[ $(value "$2") -eq 1 && $(value errors) -eq 1 ]] ||
+		fail "echo_bench at a server that $1: $(cat "$tmp/out")"
+	grep -q "$3" "$tmp/err" || fail "echo_bench at a server that $1: no \"$3\" on stderr"
+	if [[ $1 == closes || $1 == resets ]]; then
+		run 1 echo_client --connect "$url" < <(exec cat /dev/zero 2>/dev/null)
+		[[ $(wc -l <"$tmp/err") -eq 1 ]] ||
+			fail "echo_client at a server that $1: not one line"
+	fi
+	kill -KILL "$server_pid" 2>/dev/null || true # it may have fallen over
+	wait "$server_pid" 2>/dev/null || true
+	exec {server_out}<&-
+}
+
+start "$dir/echo_server" --listen tcp://127.0.0.1:0 --listen "unix:$tmp/socket" --stats \
+	--shards $(($(nproc) > 1 ? 2 : 1))
+first_url=$url
+read -r -t "$limit" -u "$server_out" word url word || fail "echo_server: no second ready line"
+[[ $url == "unix:$tmp/socket" ]] || fail "echo_server: the second ready line says $url"
+complains 1 "Address already in use" echo_server --listen "$first_url"
+check_round_trip
+check_bench
+url=$first_url
+check_round_trip
+check_client_ends
+check_bench
+start_client
+finish 0
+finish_client 1 1
+stats "$tmp/server.out"
+
+check_usage
+check_bad_server lies mismatches "the echo differs"
+check_bad_server babbles mismatches "more than was sent"
+check_bad_server closes closed_by_server "closed by the server"
+check_bad_server resets broken "Connection reset"

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "sim_check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "actor/actor.h"
+#include "base/host.h"
+#include "net/conn.h"
+#include "net/net.h"
+#include "system.h"
+
+#include "sim_kernel.h"
+#include "sim_world.h"
+
+/* Turns in a row that neither waited nor did anything: more than a handful is a busy loop. */
+#define IDLE_TURNS_MAX 200
+#define CHECK_SHARDS   256
+
+struct check_shard {
+	uint64_t reaped;
+	uint64_t submitted;
+	uint64_t delivered;
+	uint64_t now_ns;
+	uint32_t idle_turns;
+};
+
+static struct check_shard check_shards[CHECK_SHARDS];
+
+void
+sim_check_reset(void)
+{
+	memset(check_shards, 0, sizeof(check_shards));
+}
+
+static uint64_t
+check_counter(const struct rl_shard *shard, size_t offset)
+{
+	return atomic_load_explicit(&shard->counters.words[offset / sizeof(uint64_t)],
+				    memory_order_relaxed);
+}
+
+#define COUNTER(shard, field) check_counter((shard), offsetof(struct rl_stats, field))
+
+void
+sim_check_turn_begin(const struct rl_shard *shard)
+{
+	struct check_shard *check = &check_shards[shard->id];
+
+	check->reaped = shard->ring->reaped;
+	check->submitted = shard->ring->submitted;
+	check->delivered = sim_world.events;
+	check->now_ns = sim_world.now_ns;
+}
+
+/* INV-8: a turn that did nothing is followed by a sleep. */
+static void
+check_spin(const struct rl_shard *shard)
+{
+	struct check_shard *check = &check_shards[shard->id];
+	const struct ring *ring = shard->ring;
+
+	if (ring->asleep || ring->reaped != check->reaped || ring->submitted != check->submitted) {
+		check->idle_turns = 0;
+		return;
+	}
+	check->idle_turns++;
+	sim_check(check->idle_turns < IDLE_TURNS_MAX,
+		  "INV-8: shard %u turned %u times without doing anything or going to sleep",
+		  shard->id, check->idle_turns);
+}
+
+/* INV-2: the kernel's view of the buffers against the product's. */
+static void
+check_buffers(struct rl_shard *shard)
+{
+	const struct bufring *bufring = &shard->bufring;
+	struct sk_group *group = &shard->ring->group;
+	uint64_t lent = COUNTER(shard, bufs_lent) - COUNTER(shard, bufs_home);
+	uint32_t in_cqes;
+
+	if (!group->registered) {
+		return;
+	}
+	sk_group_scan(group);
+	sim_check(bufring->home + lent == bufring->count,
+		  "INV-2: %u buffers are home and %llu lent, of %u", bufring->home,
+		  (unsigned long long)lent, bufring->count);
+	sim_check(group->home <= bufring->home,
+		  "INV-2: the kernel has more buffers than it was given");
+	in_cqes = bufring->home - group->home;
+	if (shard->ring->asleep) {
+		sim_check(!bufring->unpublished,
+			  "a shard went to sleep with buffers that it did not publish");
+		sim_check(in_cqes <= sk_cq_count(shard->ring) + shard->ring->overflow_len,
+			  "INV-2: %u buffers are nowhere", in_cqes);
+	}
+}
+
+void
+sim_check_turn_end(struct rl_shard *shard)
+{
+	check_buffers(shard);
+	check_spin(shard);
+	sim_check(COUNTER(shard, cqes_unknown) == 0, "a completion was nobody's");
+	sim_check(rli_host_pages_committed() < (size_t)1 << 30,
+		  "INV-10: a gigabyte of memory for this little world");
+}
+
+void
+sim_check_sleeper(const struct rl_shard *shard)
+{
+	const struct ring *ring = shard->ring;
+
+	if (!ring->asleep || sk_ring_is_wakeable(ring)) {
+		return;
+	}
+	/* a bounded wait in a backlog is no sleep: it ends by itself */
+	if (ring->min_ns != UINT64_MAX &&
+	    ring->work_len + ring->overflow_len + sk_cq_count(ring) > 0) {
+		return;
+	}
+	sim_check(rli_inbox_is_empty(shard->inbox),
+		  "INV-7: lost wake-up: shard %u sleeps and its inbox is not empty", shard->id);
+	sim_check(rli_system_drain_level(shard->system) <= (uint32_t)shard->drain ||
+			  rli_system_drain_level(shard->system) == SYSTEM_ENDS,
+		  "INV-7: lost wake-up: shard %u sleeps and the system drains", shard->id);
+	sim_check(list_is_empty(&shard->actors->ready), "shard %u sleeps with ready actors",
+		  shard->id);
+	sim_check(sk_op_find(shard->ring, (uintptr_t)&shard->wake_op) != NULL,
+		  "shard %u sleeps and does not read its eventfd", shard->id);
+}
+
+void
+sim_check_silent(const struct rl_shard *shard)
+{
+	const struct ring *ring = shard->ring;
+	struct list_node *node;
+
+	sim_check(shard->net->conns_count == 0, "a connection was left");
+	sim_check(shard->actors->live == 0, "an actor was left");
+	sim_check(shard->bufring.home == shard->bufring.count, "INV-2: a buffer did not come home");
+	sim_check(shard->send_pool.chunks_taken == 0, "%u send chunks were left",
+		  shard->send_pool.chunks_taken);
+	sim_check(shard->recv_pool.chunks_taken == 0, "%u receive chunks were left",
+		  shard->recv_pool.chunks_taken);
+	sim_check(shard->net->conns.taken == 0 && shard->net->pendings.taken == 0 &&
+			  shard->net->connects.taken == 0 && shard->net->accepts.taken == 0,
+		  "a slot of the network's was left");
+	sim_check(shard->actors->timers.taken == 0 && shard->actors->envelopes.slab.taken == 0,
+		  "a timer or an envelope was left");
+	for (node = ring->ops.head.next; node != &ring->ops.head; node = node->next) {
+		const struct sk_op *op = list_entry(node, struct sk_op, node);
+
+		sim_check(op->user_data == (uintptr_t)&shard->wake_op,
+			  "INV-5: the kernel still holds a request (opcode %d)", op->sqe.opcode);
+	}
+}
+
+void
+sim_check_balance(const struct rl_stats *stats)
+{
+	uint64_t closed = 0;
+
+	for (int i = 0; i < RL_REASON_COUNT; i++) {
+		closed += stats->closed[i];
+	}
+	sim_check(stats->accepted + stats->opened == closed,
+		  "INV-12: accepted %llu + opened %llu != closed %llu",
+		  (unsigned long long)stats->accepted, (unsigned long long)stats->opened,
+		  (unsigned long long)closed);
+	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
+	sim_check(stats->actors_started == stats->actors_stopped,
+		  "INV-12: actors started %llu, stopped %llu",
+		  (unsigned long long)stats->actors_started,
+		  (unsigned long long)stats->actors_stopped);
+	sim_check(stats->msgs_sent == stats->msgs_delivered + stats->undelivered.full +
+					      stats->undelivered.gone + stats->undelivered.stopping,
+		  "INV-12: messages sent %llu, delivered %llu",
+		  (unsigned long long)stats->msgs_sent, (unsigned long long)stats->msgs_delivered);
+}
+
+static void
+explain_conn(const struct conn *conn)
+{
+	fprintf(stderr,
+		"  conn state %u life %u reason %u: recv %u send %u control %u, out %u, eof %d "
+		"input_error %d paused %d again %d held %d parked %d abort %d\n",
+		conn->state, conn->actor->life, conn->actor->reason, conn->recv.state,
+		conn->send.state, conn->control.state, conn->out_bytes, conn->eof_seen,
+		conn->input_error, conn->paused, conn->again, conn->held,
+		list_is_linked(&conn->parked), conn->abort);
+}
+
+void
+sim_check_explain(const struct rl_system *system, uint32_t shards)
+{
+	for (uint32_t i = 0; i < shards; i++) {
+		struct rl_shard *shard = rli_system_shard(system, i);
+
+		fprintf(stderr, "shard %u: asleep %d, %u conns, %u actors, buffers home %u of %u\n",
+			i, shard->ring->asleep, shard->net->conns_count, shard->actors->live,
+			shard->bufring.home, shard->bufring.count);
+		for (uint32_t slot = 0; slot < shard->net->conns.slots_used; slot++) {
+			const struct conn *conn = rli_slab_at(&shard->net->conns, slot);
+
+			if (conn->state != CONN_FREE) {
+				explain_conn(conn);
+			}
+		}
+	}
+}

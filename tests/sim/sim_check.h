@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The invariants that can be seen from outside of a shard, checked around every turn.
+ */
+#ifndef RINGLINE_SIM_CHECK_H
+#define RINGLINE_SIM_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ringline/stats.h>
+
+struct rl_shard;
+struct rl_system;
+
+void sim_check_reset(void);
+
+void sim_check_turn_begin(const struct rl_shard *shard);
+void sim_check_turn_end(struct rl_shard *shard);
+
+/* Asleep with something to do. */
+void sim_check_sleeper(const struct rl_shard *shard);
+
+/* Nothing is left on a shard that has ended. */
+void sim_check_silent(const struct rl_shard *shard);
+
+/* INV-12: the counters of a system that has stopped. */
+void sim_check_balance(const struct rl_stats *stats);
+
+/* Print what keeps the shards from being silent. */
+void sim_check_explain(const struct rl_system *system, uint32_t shards);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "sim_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sim_actor.h"
+#include "sim_check.h"
+#include "sim_harness.h"
+#include "sim_link.h"
+#include "sim_peer.h"
+
+#define RUN_ADDRS_MAX	6
+#define RUN_SPAWN	2500 /* a new peer, in 65536 per step */
+#define RUN_STORM	12 /* peers at once */
+#define RUN_CONVERGE_NS ((uint64_t)RL_SEC(400))
+
+struct run_addr {
+	union url_sockaddr addr;
+	socklen_t len;
+	bool listens; /* the system does */
+};
+
+struct run {
+	struct run_addr addrs[RUN_ADDRS_MAX];
+	uint32_t addrs_count;
+	char targets[RUN_ADDRS_MAX + 2][RL_URL_MAX];
+	uint32_t targets_count;
+	rl_listener_id listeners[RUN_ADDRS_MAX];
+	uint32_t listeners_count;
+	rl_actor_id openers[4];
+	uint32_t openers_count;
+	uint64_t number; /* of the foreign thread's last message */
+	uint32_t links_max;
+	bool over; /* no new links */
+};
+
+static struct run run;
+
+/* ---- the configuration of a seed */
+
+static uint32_t
+run_power_of_two(uint32_t low_shift, uint32_t high_shift)
+{
+	return 1u << sim_between(low_shift, high_shift);
+}
+
+static struct rl_config
+run_config(void)
+{
+	struct rl_config config = RL_CONFIG(.shards = (uint32_t)sim_between(1, 3));
+
+	config.sq_entries = run_power_of_two(6, 7);
+	config.cq_entries = 4 * config.sq_entries;
+	config.turn_cqes_max = (uint32_t)sim_between(16, 64);
+	config.turn_actors_max = (uint32_t)sim_between(1, 32);
+	config.actor_batch_max = (uint32_t)sim_between(1, 8);
+	config.conns_max = (uint32_t)sim_between(1, 40);
+	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
+	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
+	if (config.conns_policy == RL_CONNS_PAUSE &&
+	    config.conns_max <= 3 * config.accepts_in_flight) {
+		/* room for accepts of every listener: one could hold all of them for ever */
+		config.conns_max = 3 * config.accepts_in_flight + 1;
+	}
+	config.backlog = (uint32_t)sim_between(1, 32);
+	config.mailbox_max = (uint32_t)sim_between(1, 16);
+	config.messages_max = (uint32_t)sim_between(8, 64);
+	config.timers_max = (uint32_t)sim_between(4, 256);
+	config.recv_buffers = run_power_of_two(3, 5);
+	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);
+	config.recv_pending_max_bytes = (uint32_t)sim_between(1024, 8192);
+	config.recv_pool_bytes = 4 * 1024 * 1024;
+	config.send_pool_bytes = 16 * 1024 * 1024;
+	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
+	config.send_low_bytes = (uint32_t)sim_between(1, config.send_high_bytes / 2);
+	config.send_cap_bytes = config.send_high_bytes + config.recv_pending_max_bytes +
+				config.recv_buffer_bytes + (uint32_t)sim_below(65536) + 4096;
+	if (sim_below(4) == 0) {
+		config.without = (uint32_t)sim_random() & 0x1f;
+	}
+	if (sim_below(4) == 0) {
+		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
+	}
+	return config;
+}
+
+/* ---- the world of a seed */
+
+static void
+run_add_target(const char *url)
+{
+	(void)snprintf(run.targets[run.targets_count++], RL_URL_MAX, "%s", url);
+}
+
+static void
+run_listen(const char *url, const struct rl_listener_options *options)
+{
+	rl_listener_id id;
+	char bound[RL_URL_MAX];
+	struct url parsed;
+	int rc = rl_listener_open(sim_system(), url, &sim_server_def, options, &id);
+
+	sim_event("listen", rc, 0);
+	if (rc != 0) {
+		sim_check(rc == -EMFILE || rc == -ENOMEM, "rl_listener_open() answered %d", rc);
+		return;
+	}
+	run.listeners[run.listeners_count++] = id;
+	sim_check(rl_listener_url(sim_system(), id, bound) == 0, "a listener has no URL");
+	rc = rli_url_parse(&parsed, bound, URL_CONNECT, &sim_system()->log);
+	sim_check(rc == 0, "a listener's URL can't be connected to: %s", bound);
+	run.addrs[run.addrs_count].addr = parsed.sockaddr;
+	run.addrs[run.addrs_count].len = parsed.len;
+	run.addrs_count++;
+	run_add_target(bound);
+}
+
+static void
+run_open_listeners(void)
+{
+	struct rl_listener_options options = { .arg = &run }; /* not NULL: automatic pause is on */
+
+	run_listen("tcp://127.0.0.1:0", &options);
+	if (sim_coin()) {
+		run_listen("unix:@sim", &options);
+	}
+	if (sim_coin()) {
+		options.peer_addr_off = true;
+		options.conn.auto_pause = RL_CONN_OFF;
+		options.arg = NULL;
+		run_listen("tcp://[::1]:0", &options);
+	}
+}
+
+static void
+run_open_remotes(void)
+{
+	union url_sockaddr addr;
+	socklen_t len;
+
+	sk_addr_tcp(&addr, &len, 9001);
+	sim_peer_listen(&addr, len);
+	run_add_target("tcp://127.0.0.1:9001");
+	memset(&addr, 0, sizeof(addr));
+	addr.un.sun_family = AF_UNIX;
+	(void)snprintf(addr.un.sun_path, sizeof(addr.un.sun_path), "/sim/remote");
+	sim_peer_listen(&addr, sizeof(addr.un));
+	run_add_target("unix:/sim/remote");
+	run_add_target("tcp://127.0.0.1:9999"); /* nobody is there */
+	sim_actors_targets(run.targets, run.targets_count);
+}
+
+static void
+run_spawn_openers(void)
+{
+	uint32_t want = (uint32_t)sim_below(4);
+
+	for (uint32_t i = 0; i < want; i++) {
+		uint32_t shard = (uint32_t)sim_below(sim_config()->shards);
+		int rc = rl_system_spawn(sim_system(), shard, &sim_opener_def, NULL,
+					 &run.openers[run.openers_count]);
+
+		sim_check(rc == 0 || rc == -ENOMEM || rc == -ENOBUFS,
+			  "rl_system_spawn() answered %d", rc);
+		run.openers_count += rc == 0;
+	}
+}
+
+/* ---- what happens in it */
+
+static void
+run_new_peer(void)
+{
+	const struct run_addr *addr;
+	struct sim_link *link;
+
+	if (run.addrs_count == 0 || sim_links_count() >= run.links_max) {
+		return;
+	}
+	addr = &run.addrs[sim_below(run.addrs_count)];
+	link = sim_link_new(addr->addr.sa.sa_family == AF_UNIX);
+	if (link != NULL && !sim_peer_connect(&addr->addr, addr->len, link)) {
+		link->client_over = true;
+		sim_link_break(link, "no peer for it");
+	}
+}
+
+/* A foreign thread does one thing. */
+static void
+run_foreign(void)
+{
+	struct sim_number number = { .number = ++run.number };
+	struct sim_actor *to;
+	rl_actor_id id;
+	int rc;
+
+	if (run.openers_count > 0 && !run.over && sim_links_count() < run.links_max &&
+	    sim_below(3) == 0) {
+		uint32_t which = (uint32_t)sim_below(16);
+
+		id = run.openers[sim_below(run.openers_count)];
+		rc = rl_system_send(sim_system(), id, SIM_KIND_OPEN, &which, sizeof(which));
+		sim_event("foreign open", rc, which);
+		return;
+	}
+	if (sim_actors_count() == 0) {
+		return;
+	}
+	/* also to those who have ended: a stale id is inert (INV-6) */
+	number.target = (uint32_t)sim_below(sim_actors_count());
+	to = sim_actor(number.target);
+	for (uint64_t burst = sim_below(8) == 0 ? sim_below(30) : 1; burst > 0; burst--) {
+		rc = rl_system_send(sim_system(), to->id, SIM_KIND_NUMBER, &number, sizeof(number));
+		sim_event("foreign send", rc, number.target);
+		sim_check(rc == 0 || rc == -EAGAIN || rc == -ESHUTDOWN,
+			  "rl_system_send() answered %d", rc);
+		number.number = ++run.number;
+	}
+}
+
+static void
+run_maybe_new(void)
+{
+	if (run.over || !sim_chance(RUN_SPAWN)) {
+		return;
+	}
+	if (sim_fault(FAULT_PEER_STORM)) {
+		for (uint32_t i = 0; i < RUN_STORM; i++) {
+			run_new_peer();
+		}
+		return;
+	}
+	if (sim_below(4) == 0) {
+		run_foreign();
+	} else {
+		run_new_peer();
+	}
+}
+
+static void
+run_chaos(uint64_t events)
+{
+	uint64_t until = sim_world.events + events;
+
+	while (sim_world.events < until) {
+		run_maybe_new();
+		if (!sim_step() && !sim_wait_until(UINT64_MAX)) {
+			run_new_peer();
+			run_foreign();
+			sim_event_count(); /* nothing at all goes on: a seed ends all the same */
+		}
+	}
+}
+
+static bool
+run_is_converged(void *arg)
+{
+	(void)arg;
+	return sim_links_are_over() && sim_peers_count() == 0;
+}
+
+/* INV-7: the faults are over, so everything goes on and comes to its end. */
+static void
+run_converge(void)
+{
+	sim_event("heal", 0, 0);
+	run.over = true;
+	sim_world.healed = true;
+	sim_world.healed_ns = sim_world.now_ns;
+	sim_peers_heal();
+	sim_actors_heal();
+	if (!sim_run_until(run_is_converged, NULL, RUN_CONVERGE_NS)) {
+		sim_links_print_open();
+		sim_check_explain(sim_system(), sim_config()->shards);
+		sim_fail("INV-7: %u peers and %u actors hang although all is healed",
+			 sim_peers_count(), sim_actors_live());
+	}
+	sim_links_check_complete();
+}
+
+static void
+run_setup(uint64_t seed, const struct sim_run_options *options)
+{
+	static const struct sim_others others = { sim_peers_ready, sim_peers_step,
+						  sim_peers_next_ns };
+	static const uint64_t paces[] = { 40, 500, 20000, 300000 };
+
+	static const uint32_t laziness[] = { 0, 0, 50000, 63000 };
+
+	sim_begin(seed);
+	memset(&run, 0, sizeof(run));
+	sim_links_reset();
+	sim_peers_reset();
+	sim_actors_reset();
+	sim_faults_swarm();
+	for (uint32_t i = 0; i < options->overrides_count; i++) {
+		sim_fault_set((enum sim_fault)options->overrides[i].fault,
+			      options->overrides[i].chance);
+	}
+	sk.on_disturb = sim_link_disturb;
+	sk.canary = options->canary;
+	sk.rcv_cap = (uint32_t)sim_between(1, sim_coin() ? 2000 : 30000);
+	sk.snd_cap = (uint32_t)sim_between(1, sim_coin() ? 2000 : 30000);
+	sim_step_ns(paces[sim_below(4)]);
+	sim_lazy(laziness[sim_below(4)]);
+	sim_others_set(&others);
+	run.links_max = (uint32_t)sim_between(4, 120);
+}
+
+static bool
+run_memory_may_fail(void)
+{
+	return sim_world.fault_chance[FAULT_MEMORY_ONCE] +
+		       sim_world.fault_chance[FAULT_MEMORY_GONE] >
+	       0;
+}
+
+static struct sim_run_result
+run_result(void)
+{
+	struct sim_run_result result = {
+		.hash = sim_world.hash,
+		.events = sim_world.events,
+		.turns = sim_turns(),
+		.links = sim_links_count(),
+		.links_whole = sim_links_whole(),
+	};
+
+	return result;
+}
+
+struct sim_run_result
+sim_run(uint64_t seed, const struct sim_run_options *options)
+{
+	struct rl_config config;
+	bool converges;
+
+	run_setup(seed, options);
+	config = run_config();
+	sim_links_memory_may_fail(run_memory_may_fail());
+	sim_actors_memory_may_fail(run_memory_may_fail());
+	if (sim_start(&config) != 0) {
+		sim_finish(false); /* refused by a fault: nothing may be left */
+		return run_result();
+	}
+	sim_world.foreign = run_foreign;
+	run_open_listeners();
+	run_open_remotes();
+	run_spawn_openers();
+	run_chaos(options->events);
+	converges = sim_below(4) != 0;
+	if (converges) {
+		run_converge();
+	}
+	run.over = true;
+	sim_drain();
+	sim_world.foreign = NULL;
+	sim_stop();
+	sim_peers_leave();
+	sim_peer_unlisten();
+	while (sk_net_step()) {
+	}
+	sim_actors_check_stopped();
+	sim_finish(false);
+	return run_result();
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The simulated twin of sys_linux.c: plain socket calls.
+ */
+#include "net/sys.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sim_kernel.h"
+
+int
+rli_sys_listen(const struct url *url, uint32_t backlog)
+{
+	struct sk_sock *sock;
+	int fd;
+
+	if (sim_fault(FAULT_SOCKET_EMFILE)) {
+		return -EMFILE;
+	}
+	if (url->is_unix && sk_is_listened(&url->sockaddr)) {
+		return -EADDRINUSE;
+	}
+	sock = sk_socket(url->is_unix);
+	(void)sk_bind(sock, &url->sockaddr, url->len);
+	sk_listen(sock, backlog);
+	fd = sk_fd_install(&sock->file);
+	if (fd < 0) {
+		sk_file_put(&sock->file);
+	}
+	return fd;
+}
+
+int
+rli_sys_dup(int fd)
+{
+	struct sk_file *file = sk_fd_file(fd);
+	int copy;
+
+	sim_check(file != NULL, "a descriptor was duplicated that is not open");
+	if (sim_fault(FAULT_SOCKET_EMFILE)) {
+		return -EMFILE;
+	}
+	sk_file_get(file);
+	copy = sk_fd_install(file);
+	if (copy < 0) {
+		sk_file_put(file);
+	}
+	return copy;
+}
+
+int
+rli_sys_probe(const struct url *url)
+{
+	return sk_addr_port(&url->sockaddr) != 0 && sk_is_listened(&url->sockaddr) ? -EADDRINUSE
+										   : 0;
+}
+
+int
+rli_sys_unix_unlink_stale(const struct url *url)
+{
+	(void)url;
+	return 0;
+}
+
+void
+rli_sys_unix_unlink(const struct url *url)
+{
+	(void)url;
+}
+
+int
+rli_sys_bound(int fd, struct url *url)
+{
+	struct sk_file *file = sk_fd_file(fd);
+	const struct sk_sock *sock;
+
+	if (file == NULL || file->kind != SK_SOCK) {
+		return -EBADF;
+	}
+	sock = sk_file_sock(file);
+	url->sockaddr = sock->local;
+	url->len = sock->local_len;
+	url->is_unix = sock->is_unix;
+	return 0;
+}
+
+int
+rli_sys_socket(const struct url *url)
+{
+	struct sk_sock *sock;
+	int fd;
+
+	if (sim_fault(FAULT_SOCKET_EMFILE)) {
+		return -EMFILE;
+	}
+	sock = sk_socket(url->is_unix);
+	fd = sk_fd_install(&sock->file);
+	if (fd < 0) {
+		sk_file_put(&sock->file);
+	}
+	return fd;
+}
+
+void
+rli_sys_close(int fd)
+{
+	sim_check(sk_fd_close(fd) == 0, "a descriptor was closed that is not open");
+}
