@@ -73,7 +73,10 @@ rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 		first_byte_timeout_ns = conn->shard->config->first_byte_timeout_ns;
 	}
 	if (first_byte_timeout_ns > 0) {
-		conn->until_ns = conn->shard->now_ns + (uint64_t)first_byte_timeout_ns;
+		conn->until_ns = (uint64_t)first_byte_timeout_ns; /* what is left, while paused */
+		if (!conn->paused) {
+			rli_conn_deadline_resume(conn);
+		}
 	}
 	rli_conn_deadline_update(conn);
 }

@@ -20,10 +20,9 @@ static void
 connect_succeeded(struct conn *conn)
 {
 	int64_t first_byte_ns = conn->connect->first_byte_timeout_ns;
+	bool released = rli_conn_connect_release(conn);
 
-	if (!rli_conn_connect_release(conn)) {
-		return; /* the timeout's completion is still to come */
-	}
+	RL_ASSERT(released); /* both of its ops are IDLE */
 	conn->until_ns = 0;
 	rli_conn_opened(conn);
 	rli_conn_deadline_start(conn, first_byte_ns);
@@ -41,11 +40,20 @@ connect_again_later(struct conn *conn)
 	rli_conn_deadline_by(conn, connect->retry_ns);
 }
 
+static bool
+connect_may_retry(int result)
+{
+	return result == -EAGAIN || result == -EINTR;
+}
+
 static void
 connect_settled(struct conn *conn)
 {
 	struct connect *connect = conn->connect;
 
+	if (!op_is_idle(&conn->control) || !op_is_idle(&connect->timeout)) {
+		return; /* it takes both to tell which was first */
+	}
 	if (conn->state == CONN_CONNECTING && connect->done) {
 		if (connect->result == 0) {
 			connect_succeeded(conn);
@@ -53,7 +61,8 @@ connect_settled(struct conn *conn)
 		}
 		if (connect->timed_out || connect->result == -ECANCELED) {
 			rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
-		} else if (connect->result == -EAGAIN && conn->actor->life != ACTOR_ENDING) {
+		} else if (connect_may_retry(connect->result) &&
+			   conn->actor->life != ACTOR_ENDING) {
 			connect_again_later(conn);
 			return;
 		} else {
@@ -88,13 +97,14 @@ connect_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		conn->connect->done = true;
 		conn->connect->result = res;
 	}
-	if (op_is_idle(op)) {
-		connect_settled(conn);
-	}
+	connect_settled(conn);
 }
 
 /*
- * -ETIME: the deadline cancelled the connect; otherwise the connect was quicker and cancelled it.
+ * -ECANCELED: the connect was quicker. -EINVAL: there was none to link to, because a partial submit
+ * cut the chain; then the wheel takes the deadline over. Anything else: the deadline passed. -ETIME
+ * says so for a connect that polled; one that blocks in a worker is interrupted instead (-EINTR), and
+ * the timeout then reports how it fared with that.
  */
 static void
 timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
@@ -103,10 +113,9 @@ timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 
 	(void)shard;
 	(void)flags;
-	if (res == -ETIME) {
+	if (res != -ECANCELED && res != -EINVAL) {
 		connect->timed_out = true;
 	} else if (res == -EINVAL && !connect->done) {
-		/* a partial submit cut the chain: the wheel takes the deadline over */
 		connect->conn->until_ns = connect->deadline_ns;
 		rli_conn_deadline_by(connect->conn, connect->deadline_ns);
 	}
