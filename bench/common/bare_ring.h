@@ -168,7 +168,7 @@ bare_buffers_give(struct bare_buffers *buffers, uint16_t id)
 	entry->addr = (uintptr_t)bare_buffers_data(buffers, id);
 	entry->len = buffers->size_bytes;
 	entry->bid = id;
-	buffers->tail++;
+	buffers->tail = (uint16_t)(buffers->tail + 1); /* wraps by design */
 }
 
 static inline void

@@ -15,7 +15,9 @@ import threading
 
 from harness import figures, procs, report
 
-LOAD = ["-t", "0.1", "-w", "0.02", "--json"]
+LOAD = ["-w", "0.02", "--json"]
+# A short run may get no CPU time on a busy machine: the longest one is the deadline.
+WINDOWS = ("0.1", "1", "10")
 SHAPES = (("-c", "16", "-d", "4", "-s", "64"), ("-c", "3", "-d", "2", "-s", "100001"))
 MODES = (
     [],
@@ -83,9 +85,23 @@ FAULTS = {
 
 def _load(options, arguments):
     argv = [options.paths.bench("tcpload"), *LOAD, *arguments]
-    code, out, err = procs.run(argv, 20)
+    code, out, err = procs.run(argv, 30)
     _expect(out.startswith("{"), f"tcpload says {out!r} {err!r}")
     return code, json.loads(out)
+
+
+def _echoes(code, result):
+    return code == 0 and result["msgs_per_s"] > 0
+
+
+def _expect_load(options, arguments, wanted, what):
+    for seconds in WINDOWS:
+        code, result = _load(options, [*arguments, "-t", seconds])
+        if wanted(code, result):
+            return
+        if result["errors"]:
+            break  # a longer run does not mend that
+    raise _Failed(f"{what}: exit {code}, {result}")
 
 
 def _histogram(options):
@@ -93,18 +109,21 @@ def _histogram(options):
     _expect(code == 0, err.strip())
 
 
+def _echoes_and_shows_cpu(code, result):
+    return _echoes(code, result) and result["server_ns_per_msg"] > 0
+
+
 def _serves(options, mode, listen, target):
     limit = [options.paths.bench("limit_echo"), "--stats", *mode, *listen]
     with procs.Server(limit, options.server_cpu) as server:
         peer = target or ["--port", str(server.port)]
         for shape in SHAPES:
-            code, result = _load(options, [*peer, *shape, "--pid", str(server.pid)])
-            _expect(code == 0 and result["msgs_per_s"] > 0, f"{mode} {shape}: {result}")
-            _expect(result["server_ns_per_msg"] > 0, f"{mode}: no CPU time in {result}")
+            watched = [*peer, *shape, "--pid", str(server.pid)]
+            _expect_load(options, watched, _echoes_and_shows_cpu, f"{mode} {shape}")
     stats = server.stats
     _expect(stats is not None and server.process.returncode == 0, f"{mode}: no clean end")
     accepted = sum(int(shape[1]) for shape in SHAPES)
-    _expect(stats["accepted"] == accepted, f"{mode}: {stats}")
+    _expect(stats["accepted"] >= accepted, f"{mode}: {stats}")
     _expect(stats["bytes_in"] > 0 and stats["syscalls"] >= stats["turns"] > 0, f"{mode}: {stats}")
 
 
@@ -117,24 +136,36 @@ def _good_servers(options):
             _serves(options, mode, ["--unix", path], ["--unix", path])
 
 
-def _exchange_slowly(port, data):
-    """Sends until the server stops reading, because nothing of the echo is read; then reads it."""
+def _sleeps(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "S"
+
+
+def _send_until_blocked(client, data, pid):
+    """Reads nothing, until neither the client can send nor the server has anything to do."""
+    client.settimeout(0.3)
+    sent = 0
+    while sent < len(data):
+        try:
+            sent += client.send(data[sent : sent + 65536])
+        except TimeoutError:
+            if _sleeps(pid):
+                break
+    return sent
+
+
+def _exchange_slowly(server, data):
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        client.settimeout(10)
-        client.connect(("127.0.0.1", port))
-        client.settimeout(0.3)
-        sent = 0
-        with contextlib.suppress(TimeoutError):
-            while sent < len(data):
-                sent += client.send(data[sent : sent + 65536])
-        client.settimeout(10)
+        client.connect(("127.0.0.1", server.port))
+        sent = _send_until_blocked(client, data, server.pid)
+        client.settimeout(30)
         rest = threading.Thread(target=client.sendall, args=(data[sent:],), daemon=True)
         rest.start()
         echoed = bytearray()
         while len(echoed) < len(data) and (piece := client.recv(1 << 20)):
             echoed += piece
-        rest.join(10)
+        rest.join(30)
     return echoed == data
 
 
@@ -143,7 +174,7 @@ def _slow_reader(options):
     for mode in MODES:
         limit = [options.paths.bench("limit_echo"), "--port", "0", "--stats", *mode]
         with procs.Server(limit, options.server_cpu) as server:
-            _expect(_exchange_slowly(server.port, data), f"{mode}: a slow reader's echo differs")
+            _expect(_exchange_slowly(server, data), f"{mode}: a slow reader's echo differs")
         _expect(server.stats["bytes_in"] == len(data), f"{mode}: {server.stats}")
         short = server.stats["sends_short"] + server.stats["enobufs_parks"]
         _expect(short > 0, f"{mode}: nothing was held back: {server.stats}")
@@ -153,11 +184,12 @@ def _load_variants(options):
     limit = [options.paths.bench("limit_echo"), "--port", "0"]
     with procs.Server(limit, options.server_cpu) as server:
         peer = ["--port", str(server.port)]
-        code, result = _load(options, [*peer, "-c", "8", "--rate", "500", "-t", "0.4"])
-        _expect(code == 0 and 0 < result["msgs_per_s"] <= 600, f"--rate 500: {result}")
         for extra in (["-T", "3"], ["--spin"], ["--no-verify"]):
-            code, result = _load(options, [*peer, "-c", "8", *extra])
-            _expect(code == 0 and result["msgs_per_s"] > 0, f"{extra}: {result}")
+            _expect_load(options, [*peer, "-c", "8", *extra], _echoes, extra)
+        rated = [*peer, "-c", "8", "--rate", "500"]
+        _expect_load(
+            options, rated, lambda c, r: _echoes(c, r) and r["msgs_per_s"] <= 600, "--rate 500"
+        )
 
 
 def _client_fails(options, port):
@@ -173,8 +205,12 @@ def _client_fails(options, port):
 def _broken_servers(options):
     for name, (spoil, counter) in FAULTS.items():
         with _BrokenServer(spoil) as server:
-            code, result = _load(options, ["--port", str(server.port), "-c", "2"])
-            _expect(code == 1 and result[counter] > 0, f"{name} went unnoticed: {result}")
+            _expect_load(
+                options,
+                ["--port", str(server.port), "-c", "2"],
+                lambda code, result, counter=counter: code == 1 and result[counter] > 0,
+                f"{name} went unnoticed",
+            )
             if counter != "stalled" and name != "a lost byte":  # those two only cost its patience
                 _expect(_client_fails(options, server.port), f"idle_conns did not notice {name}")
 
@@ -198,8 +234,7 @@ def _misuse(options):
     for name, cases in wrong.items():
         for arguments in (["--no-such-option"], *cases):
             code, out, err = procs.run([options.paths.bench(name), *arguments], 20)
-            said = code == 2 and not out and err.count("\n") == 1 and err.startswith(name)
-            said = said or code == 2 and not out and err.count("\n") == 1 and name in err
+            said = code == 2 and not out and err.count("\n") == 1 and name in err
             _expect(said, f"{name} {arguments}: exit {code}, {out!r}, {err!r}")
 
 

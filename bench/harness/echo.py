@@ -7,6 +7,7 @@ every other time, so that a ratio's two halves lie within two seconds of each ot
 
 import collections
 import json
+import os
 import statistics
 import sys
 
@@ -77,12 +78,11 @@ def measure(command, shape, options):
     sample = json.loads(out)
     if sample["errors"] or sample["mismatches"]:
         raise procs.BenchError(f"{server.argv[0]}, {shape_name(shape)}: {err.strip()}")
-    if sample["msgs_per_s"] and not sample["server_ns_per_msg"]:
-        raise procs.BenchError("no CPU time in /proc/PID/task/*/schedstat: CONFIG_SCHED_INFO is off")
     stats = server.stats or {}
     sample["syscalls_per_msg"] = _syscalls_per_message(stats, size)
     sample["enters_per_turn"] = _enters_per_turn(stats)
     waited = max(sample["server_wait"], sample["client_wait"])
+    sample["usable"] = not sample["stalled"] and sample["server_ns_per_msg"] > 0
     sample["disturbed"] = waited > DISTURBED_SHARE
     return sample
 
@@ -95,18 +95,18 @@ class Shape:
         self.size = shape[2]
         self.rounds = []
         self.tried = 0
-        self.stalled = collections.Counter()
+        self.stalls = collections.Counter()
 
     def add(self, samples):
         """A round in which a connection stalled is no measurement; many of them are a bug."""
-        stalled = [n for n, s in samples.items() if s["stalled"] or not s["msgs_per_s"]]
+        unusable = [name for name, sample in samples.items() if not sample["usable"]]
         self.tried += 1
-        self.stalled.update(stalled)
-        for name, count in self.stalled.items():
+        self.stalls.update(unusable)
+        for name, count in self.stalls.items():
             if count > max(STALLS_MAX, self.tried / 4):
                 where = f"{name}, {shape_name(self.shape)}"
                 raise procs.BenchError(f"{where}: connections stalled in {count} runs: lost echoes?")
-        if not stalled:
+        if not unusable:
             self.rounds.append(samples)
 
     def undisturbed(self):
@@ -138,6 +138,8 @@ def _progress(text):
 
 
 def collect(commands, options):
+    if not os.path.exists("/proc/self/schedstat"):
+        raise procs.BenchError("no CPU times: this kernel has no /proc/PID/schedstat")
     shapes = [Shape(shape) for shape in options.shapes]
     for index in range(options.rounds * ROUNDS_FACTOR):
         pending = [s for s in shapes if len(s.undisturbed()) < options.rounds]

@@ -292,20 +292,25 @@ tcpload_usage_since(struct load_usage before, int pid)
 	return usage;
 }
 
-/* What the server and we ourselves used of the window. */
+/*
+ * What the server and we ourselves used of the window. On a busy machine we wake up late, so the
+ * time between the two looks is measured and not assumed.
+ */
 static void
 tcpload_watch(struct load_result *result, const struct load_window *window, int pid)
 {
 	struct load_usage server;
 	struct load_usage client;
+	uint64_t begin_ns;
 
 	tcpload_sleep_until(window->begin_ns);
+	begin_ns = program_now_ns();
 	server = load_usage_of(pid);
 	client = load_usage_of(getpid());
 	tcpload_sleep_until(window->end_ns - TCPLOAD_USAGE_EARLY_NS);
+	result->usage_window_ns = program_now_ns() - begin_ns;
 	result->server = tcpload_usage_since(server, pid);
 	result->client = tcpload_usage_since(client, getpid());
-	result->usage_window_ns = window->end_ns - window->begin_ns - TCPLOAD_USAGE_EARLY_NS;
 }
 
 static void

@@ -32,6 +32,16 @@ client_addr_unix(const char *path)
 	return addr;
 }
 
+const char *
+client_unix_name(void)
+{
+	static char url[RL_URL_MAX];
+	static uint32_t number;
+
+	(void)snprintf(url, sizeof(url), "unix:@ringline-test-%d-%u", getpid(), number++);
+	return url;
+}
+
 struct client_addr
 client_addr(const char *url)
 {

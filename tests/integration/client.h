@@ -18,6 +18,9 @@ struct client_addr {
 
 struct client_addr client_addr(const char *url);
 
+/* unix:@name with a name that no other process uses; static, the last one asked for. */
+const char *client_unix_name(void);
+
 /* A connected socket, non-blocking; client_try() answers a negative errno instead of failing. */
 int client_dial(const char *url);
 int client_try(const char *url);

@@ -177,7 +177,7 @@ abort_of_unix_stream_ends_it(void **state)
 
 	atomic_store(&probe->marks[0], FATE_ABORT_IN_RECV);
 	rig_start(rig, RL_CONFIG());
-	rig_listen(rig, "unix:@ringline-test-abort", &doomed, probe);
+	rig_listen(rig, client_unix_name(), &doomed, probe);
 	fd = client_dial(rig->url);
 	client_send_text(fd, "x");
 	(void)client_read_end(fd, NULL); /* a Unix stream knows no reset, unless input was unread */

@@ -140,7 +140,7 @@ close_in_open_while_peer_sends_loses_no_reply(void **state)
 static void
 close_of_unix_stream_loses_no_reply(void **state)
 {
-	reply_run(*state, ENDING_STOP, "unix:@ringline-test-close");
+	reply_run(*state, ENDING_STOP, client_unix_name());
 }
 
 /* The client writes it all before it reads the first byte: not reading it would wait for ever. */

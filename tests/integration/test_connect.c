@@ -109,10 +109,10 @@ connect_to_unix_path_sends_what_was_queued(void **state)
 static void
 connect_to_abstract_name_sends_what_was_queued(void **state)
 {
-	struct client_addr addr = client_addr("unix:@ringline-test-connect");
+	const char *url = client_unix_name();
+	struct client_addr addr = client_addr(url);
 
-	connect_run_plain(*state, client_listen_on(&addr, 16), "unix:@ringline-test-connect",
-			  RL_ADDR_UNIX);
+	connect_run_plain(*state, client_listen_on(&addr, 16), url, RL_ADDR_UNIX);
 }
 
 static void
@@ -129,7 +129,7 @@ connect_refused_is_a_failure_with_its_errno(void **state)
 		rig_await(rig, probe->stopped[RL_REASON_FAILURE], i);
 		assert_int_equal(probe->error, -ECONNREFUSED);
 	}
-	assert_int_equal(rig_open(rig, 0, "unix:@ringline-nobody", &caller, probe, NULL), 0);
+	assert_int_equal(rig_open(rig, 0, client_unix_name(), &caller, probe, NULL), 0);
 	rig_await(rig, probe->stopped[RL_REASON_FAILURE], 21);
 	assert_int_equal(probe->error, -ECONNREFUSED);
 	assert_int_equal(rig_open(rig, 0, "unix:/nonexistent/socket", &caller, probe, NULL), 0);
@@ -200,9 +200,10 @@ connect_without_answer_ends_at_its_deadline(void **state)
 static void
 connect_to_full_unix_backlog_ends_at_its_deadline(void **state)
 {
-	struct client_addr addr = client_addr("unix:@ringline-test-full");
+	const char *url = client_unix_name();
+	struct client_addr addr = client_addr(url);
 
-	connect_run_timeout(*state, client_listen_on(&addr, 0), "unix:@ringline-test-full");
+	connect_run_timeout(*state, client_listen_on(&addr, 0), url);
 }
 
 /* Pauses before it is connected; RL_MSG_USER resumes. */
@@ -235,14 +236,14 @@ connect_paused_before_it_is_open_keeps_its_deadlines(void **state)
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[0];
 	struct rl_conn_options options = { .first_byte_timeout_ns = RL_MS(100) };
-	struct client_addr addr = client_addr("unix:@ringline-test-paused");
+	const char *url = client_unix_name();
+	struct client_addr addr = client_addr(url);
 	int listener = client_listen_on(&addr, 0);
 	int fds[64];
-	size_t count = backlog_fill("unix:@ringline-test-paused", fds, RIG_COUNT(fds));
+	size_t count = backlog_fill(url, fds, RIG_COUNT(fds));
 
 	rig_start(rig, RL_CONFIG(.idle_timeout_ns = -1));
-	assert_int_equal(rig_open(rig, 0, "unix:@ringline-test-paused", &pauser, probe, &options),
-			 0);
+	assert_int_equal(rig_open(rig, 0, url, &pauser, probe, &options), 0);
 	rig_await(rig, probe->starts, 1);
 	for (size_t i = 0; i < count - 1; i++) {
 		client_close(client_accept(listener));
@@ -406,7 +407,7 @@ connect_to_own_listener_both_write_first(void **state)
 static void
 connect_to_own_unix_listener_both_write_first(void **state)
 {
-	connect_two_eager_ends_get_through(*state, "unix:@ringline-test-eager");
+	connect_two_eager_ends_get_through(*state, client_unix_name());
 }
 
 static void

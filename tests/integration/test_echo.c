@@ -194,10 +194,7 @@ echo_over_ipv6_knows_its_peer(void **state)
 static void
 echo_over_abstract_name_has_a_unix_peer(void **state)
 {
-	char url[RL_URL_MAX];
-
-	(void)snprintf(url, sizeof(url), "unix:@ringline-test-%d", getpid());
-	echo_run_family(*state, url, RL_ADDR_UNIX);
+	echo_run_family(*state, client_unix_name(), RL_ADDR_UNIX);
 }
 
 static void

@@ -66,7 +66,7 @@ void stream_check_send(struct stream *stream, int rc);
 /* Something that any handler may do now and then. */
 void stream_fidget(struct rl_actor *self, struct stream *stream);
 
-/* A wild one ends somehow, or not now (0); else what its handler answers (RL_ACTOR_STOP, -errno). */
+/* A wild one ends somehow, or not now (0); else what its handler answers. */
 int stream_run_wild(struct rl_actor *self, struct stream *stream);
 
 #endif

@@ -181,6 +181,16 @@ sk_kernel_init(void)
 }
 
 static void
+kernel_free_eventfds(void)
+{
+	for (int i = 0; i < SK_FDS_MAX; i++) {
+		if (sk.fds[i] != NULL && sk.fds[i]->kind == SK_EVENTFD) {
+			free(sk.fds[i]);
+		}
+	}
+}
+
+static void
 kernel_free_socks(void)
 {
 	struct list_node *node;
@@ -202,6 +212,7 @@ sk_kernel_fini(bool forgive)
 		sim_check(sk.fds_open == 0, "%u descriptors were left open", sk.fds_open);
 		sim_check(sk.socks_count == 0, "%u sockets were left open", sk.socks_count);
 	}
+	kernel_free_eventfds();
 	kernel_free_socks();
 	free(sk.active);
 	memset(&sk, 0, sizeof(sk));

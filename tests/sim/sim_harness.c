@@ -112,7 +112,7 @@ sim_new(uint32_t shards, uint64_t seed)
 	struct rl_config config =
 		RL_CONFIG(.shards = shards, .sq_entries = 64, .cq_entries = 256, .conns_max = 64,
 			  .recv_buffers = 16, .recv_buffer_bytes = 2048,
-			  .recv_pool_bytes = 4 * 1024 * 1024, .send_pool_bytes = 8 * 1024 * 1024);
+			  .send_pool_bytes = 8 * 1024 * 1024);
 
 	sim_new_with(&config, seed);
 }

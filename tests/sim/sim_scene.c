@@ -12,7 +12,9 @@ scene_bytes(struct scene *scene, const struct rl_msg *msg)
 	size_t room = scene->bytes < SCENE_BYTES ? SCENE_BYTES - scene->bytes : 0;
 	size_t n = msg->recv.len < room ? msg->recv.len : room;
 
-	memcpy(scene->text + scene->bytes, msg->recv.data, n);
+	if (n > 0) {
+		memcpy(scene->text + scene->bytes, msg->recv.data, n);
+	}
 	scene->bytes += msg->recv.len;
 }
 

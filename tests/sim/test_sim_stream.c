@@ -306,9 +306,8 @@ stream_auto_pause_bounds_the_echo(void **state)
 static void
 stream_short_of_buffers_parks_and_goes_on(void **state)
 {
-	struct rl_config config =
-		RL_CONFIG(.shards = 1, .conns_max = 64, .recv_buffers = 8,
-			  .recv_buffer_bytes = 1024, .recv_pool_bytes = 4 * 1024 * 1024);
+	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 64, .recv_buffers = 8,
+					    .recv_buffer_bytes = 1024);
 	static uint8_t bytes[9000];
 	struct scene scene = { 0 };
 	struct sk_sock *peers[40];

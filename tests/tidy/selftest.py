@@ -226,6 +226,9 @@ PLANTED = {
             ["tests/tidy/unit_pairs.txt:1"],
         ),
         ({"src/net/slab.c": C}, ["src/net/slab.c:1"]),
+        # a header's test needs no source, but the header
+        ({"src/base/list.h": C, "tests/unit/test_list.c": C}, []),
+        ({"include/list.h": C, "tests/unit/test_list.c": C}, ["tests/unit/test_list.c:1"]),
     ],
     "all_files_are_built": [
         ({"src/base/list.c": C}, ["src/base/list.c:1"]),

@@ -8,6 +8,9 @@
 /* Being ready, budgets and mailboxes: actor_messages.c. */
 int actor_messages_run(void);
 
+/* What is refused, and what aborts: actor_refused.c. */
+int actor_refused_run(void);
+
 /* Random lives against a model: actor_random.c. */
 int actor_random_run(void);
 

@@ -2,13 +2,12 @@
 /*
  * Proved: START first and STOP last, each once, also for who never ran; stale ids inert in every
  *         verb, answers as the table in actor.h says, drain and cut.
- * How: by hand; with actor_messages.c and actor_random.c.
+ * How: by hand; with actor_messages.c, actor_refused.c and actor_random.c.
  * Not: streams, the real turn.
  * Guards: pitfall 1, pitfall 2, pitfall 10, pitfall 11.
  */
 #include "actor_groups.h"
 #include "unit_actors.h"
-#include "unit_memory.h"
 
 static void
 actor_spawned_starts_first_with_its_argument(void **state)
@@ -93,51 +92,6 @@ actor_state_of_every_size_is_whole_and_its_own(void **state)
 		}
 	}
 	rli_actors_cut(&bed.shard, RL_REASON_LOCAL); /* the defs are on this stack */
-	bed_turn();
-}
-
-static void
-actor_spawn_refused_leaves_nothing(void **state)
-{
-	struct rl_actor_def def = bed_def;
-	struct rl_actor *actor = (struct rl_actor *)&bed;
-	uint32_t i;
-
-	(void)state;
-	def.state_size = RL_ACTOR_STATE_MAX + 1;
-	assert_int_equal(rli_actor_spawn(&bed.shard, &def, NULL, &actor), -EINVAL);
-	assert_null(actor);
-	for (i = 0; i < 64; i++) {
-		(void)bed_spawn(NULL);
-	}
-	assert_int_equal(rli_actor_spawn(&bed.shard, &bed_def, NULL, &actor), -ENOBUFS);
-	assert_null(actor);
-	assert_int_equal(bed.actors.live, 64);
-	assert_int_equal(bed_stats().actors_started, 64);
-}
-
-static void
-actor_spawn_without_memory_for_the_state_answers_enomem(void **state)
-{
-	struct rl_actor_def def = bed_def;
-	struct rl_actor *actor = bed_spawn(NULL); /* the headers have memory from here on */
-	struct rlimit limit;
-	int rc;
-
-	(void)state;
-	if (!unit_memory_can_fail()) {
-		return;
-	}
-	def.state_size = RL_ACTOR_STATE_MAX;
-	limit = unit_memory_begin(8);
-	rc = rli_actor_spawn(&bed.shard, &def, NULL, &actor);
-	unit_memory_end(limit);
-	assert_int_equal(rc, -ENOMEM);
-	assert_null(actor);
-	assert_int_equal(bed.actors.slab.taken, 1);
-	assert_int_equal(bed.actors.live, 1);
-	assert_int_equal(rli_actor_spawn(&bed.shard, &def, NULL, &actor), 0); /* it is back */
-	rli_actors_cut(&bed.shard, RL_REASON_LOCAL);
 	bed_turn();
 }
 
@@ -236,7 +190,7 @@ script_run(void)
 	if (script.kind == RL_MSG_SHUTDOWN) {
 		rli_actors_drain(&bed.shard, 1);
 	} else if (script.kind == RL_MSG_TIMER) {
-		assert_int_equal(rl_timer_start(actor, 0, 1, NULL), 0);
+		assert_int_equal(bed_timer_start(actor, 0, 1, NULL), 0);
 	} else if (script.kind == RL_MSG_EOF) {
 		rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
 	} else if (script.kind == RL_MSG_USER + 1) {
@@ -461,71 +415,6 @@ actors_cut_end_all_with_the_reason(void **state)
 	assert_int_equal(bed.actors.live, 0);
 }
 
-static void
-spawn_without_receive(void *arg)
-{
-	struct rl_actor_def def = { .name = "none" };
-
-	(void)rli_actor_spawn(&bed.shard, &def, NULL, arg);
-}
-
-static void
-stop_running(void *arg)
-{
-	rli_actor_stop(arg);
-}
-
-static void
-end_free(void *arg)
-{
-	rli_actor_end(arg, RL_REASON_LOCAL, 0);
-	rli_actor_stop(arg);
-	rli_actor_end(arg, RL_REASON_LOCAL, 0);
-}
-
-static int
-hook_run_nested(struct rl_actor *self, const struct rl_msg *msg)
-{
-	return msg->kind == RL_MSG_START ? 0 : (int)rli_actor_run(self, 1);
-}
-
-static void
-run_within_run(void *arg)
-{
-	bed.hook = hook_run_nested;
-	bed_post(rli_actor_id_bits(arg), 1);
-	bed_post(rli_actor_id_bits(arg), 2);
-	bed_turn();
-}
-
-static void
-actor_misused_asserts(void **state)
-{
-	struct rl_actor *actor = bed_spawn(NULL);
-
-	(void)state;
-	assert_true(unit_asserts(spawn_without_receive, &actor));
-	assert_true(unit_asserts(stop_running, actor));
-	assert_true(unit_asserts(end_free, actor));
-	assert_true(unit_asserts(run_within_run, actor));
-}
-
-static void
-actors_without_address_space_answer_enomem(void **state)
-{
-	static struct rl_shard shard;
-	static struct actors actors;
-	struct rl_config config = RL_CONFIG(.actors_max = (1u << 24) - 1, .messages_max = 1,
-					    .timers_max = UINT32_MAX - 1, );
-
-	(void)state;
-	shard.config = &config;
-	shard.actors = &actors;
-	config.actors_max = UINT32_MAX - 1; /* times 64 KiB of state: more than there is */
-	assert_int_equal(rli_actors_init(&shard), -ENOMEM);
-	rli_actors_fini(&shard);
-}
-
 int
 main(void)
 {
@@ -533,8 +422,6 @@ main(void)
 		on_bed(actor_spawned_starts_first_with_its_argument),
 		on_bed(actor_state_is_zeroed_for_each_actor),
 		on_bed(actor_state_of_every_size_is_whole_and_its_own),
-		on_bed(actor_spawn_refused_leaves_nothing),
-		on_bed(actor_spawn_without_memory_for_the_state_answers_enomem),
 		on_bed(actor_stopped_gets_stop_last_and_once),
 		on_bed(actor_ended_before_its_first_turn_gets_start_and_stop),
 		on_bed(actor_ended_twice_keeps_the_first_reason),
@@ -544,9 +431,7 @@ main(void)
 		on_bed(actor_generation_wrapped_skips_zero),
 		on_bed(actors_drained_are_told_once_and_none_is_spawned),
 		on_bed(actors_cut_end_all_with_the_reason),
-		on_bed(actor_misused_asserts),
-		cmocka_unit_test(actors_without_address_space_answer_enomem),
 	};
 
-	return unit_run(tests) + actor_messages_run() + actor_random_run();
+	return unit_run(tests) + actor_messages_run() + actor_refused_run() + actor_random_run();
 }

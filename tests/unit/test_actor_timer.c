@@ -30,7 +30,7 @@ start(uint64_t delay_ns, uint64_t tag)
 {
 	rl_timer_id id = { 0 };
 
-	assert_int_equal(rl_timer_start(actor, delay_ns, tag, &id), 0);
+	assert_int_equal(bed_timer_start(actor, delay_ns, tag, &id), 0);
 	assert_true(id.private_bits != 0);
 	return id;
 }
@@ -40,7 +40,7 @@ start_every(uint64_t period_ns, uint64_t tag)
 {
 	rl_timer_id id = { 0 };
 
-	assert_int_equal(rl_timer_start_every(actor, period_ns, tag, &id), 0);
+	assert_int_equal(bed_timer_start_every(actor, period_ns, tag, &id), 0);
 	assert_true(id.private_bits != 0);
 	return id;
 }
@@ -120,7 +120,7 @@ timer_beyond_the_clock_never_comes(void **state)
 	(void)state;
 	(void)start(UINT64_MAX - begin_ns + 1, 2);
 	assert_int_equal(came_at(begin_ns + (uint64_t)RL_SEC(1000000000)), 0);
-	assert_int_equal(rl_timer_cancel(actor, id), 0);
+	assert_int_equal(bed_timer_cancel(actor, id), 0);
 	assert_int_equal(bed.actors.timers.taken, 1);
 }
 
@@ -132,8 +132,8 @@ timer_cancelled_never_comes(void **state)
 	(void)state;
 	(void)start(MS(10), 2);
 	assert_int_equal(came_at(begin_ns + MS(9)), 0);
-	assert_int_equal(rl_timer_cancel(actor, id), 0);
-	assert_int_equal(rl_timer_cancel(actor, id), -ENOENT);
+	assert_int_equal(bed_timer_cancel(actor, id), 0);
+	assert_int_equal(bed_timer_cancel(actor, id), -ENOENT);
 	assert_int_equal(came_at(begin_ns + MS(20)), 1);
 	assert_int_equal(bed_last(0)->tag, 2);
 }
@@ -195,7 +195,7 @@ timer_cancelled_in_its_own_handler_ends_only_a_period(void **state)
 	id = start_every(MS(5), 2);
 	assert_int_equal(came_at(begin_ns + MS(12)), 1);
 	assert_int_equal(cancelled[0], 0);
-	assert_int_equal(rl_timer_cancel(actor, id), -ENOENT);
+	assert_int_equal(bed_timer_cancel(actor, id), -ENOENT);
 	assert_int_equal(came_at(begin_ns + MS(100)), 0);
 }
 
@@ -257,14 +257,14 @@ timer_started_wrongly_is_refused(void **state)
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rl_timer_start_every(actor, MS(1) - 1, 1, &id), -EINVAL);
-	assert_int_equal(rl_timer_start_every(actor, 0, 1, NULL), -EINVAL);
+	assert_int_equal(bed_timer_start_every(actor, MS(1) - 1, 1, &id), -EINVAL);
+	assert_int_equal(bed_timer_start_every(actor, 0, 1, NULL), -EINVAL);
 	assert_int_equal(id.private_bits, 7);
 	for (i = 0; i < 16; i++) {
-		assert_int_equal(rl_timer_start(actor, MS(1), i, NULL), 0);
+		assert_int_equal(bed_timer_start(actor, MS(1), i, NULL), 0);
 	}
-	assert_int_equal(rl_timer_start(actor, MS(1), 99, &id), -ENOBUFS); /* timers_max is 16 */
-	assert_int_equal(rl_timer_start_every(actor, MS(1), 99, &id), -ENOBUFS);
+	assert_int_equal(bed_timer_start(actor, MS(1), 99, &id), -ENOBUFS); /* timers_max is 16 */
+	assert_int_equal(bed_timer_start_every(actor, MS(1), 99, &id), -ENOBUFS);
 	assert_int_equal(came_at(begin_ns + MS(5)), 16);
 	for (i = 0; i < 16; i++) {
 		assert_int_equal(bed.seen[i].tag, i);
@@ -284,7 +284,7 @@ timer_ids_that_are_not_its_own_are_inert(void **state)
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rl_timer_cancel(actor, stale), 0);
+	assert_int_equal(bed_timer_cancel(actor, stale), 0);
 	stale = start(MS(10), 3); /* in the same slot */
 	wrong[0] = 0;
 	wrong[1] = UINT64_MAX;
@@ -293,9 +293,9 @@ timer_ids_that_are_not_its_own_are_inert(void **state)
 	wrong[4] = id_pack(id_generation(stale.private_bits) - 1, BED_SHARD,
 			   id_slot(stale.private_bits));
 	for (i = 0; i < UNIT_COUNT(wrong); i++) {
-		assert_int_equal(rl_timer_cancel(actor, (rl_timer_id){ wrong[i] }), -ENOENT);
+		assert_int_equal(bed_timer_cancel(actor, (rl_timer_id){ wrong[i] }), -ENOENT);
 	}
-	assert_int_equal(rl_timer_cancel(other, id), -ENOENT);
+	assert_int_equal(bed_timer_cancel(other, id), -ENOENT);
 	bed_turn();
 	assert_int_equal(came_at(begin_ns + MS(20)), 2);
 	assert_int_equal(bed_last(1)->tag, 1);
@@ -309,12 +309,12 @@ timer_generation_wrapped_skips_zero(void **state)
 	struct actor_timer *timer = rli_slab_at(&bed.actors.timers, id_slot(id.private_bits));
 
 	(void)state;
-	assert_int_equal(rl_timer_cancel(actor, id), 0);
+	assert_int_equal(bed_timer_cancel(actor, id), 0);
 	timer->generation = UINT32_MAX;
 	id = start(MS(10), 2);
 	assert_int_equal(id_slot(id.private_bits), 0);
 	assert_int_equal(id_generation(id.private_bits), 1);
-	assert_int_equal(rl_timer_cancel(actor, id), 0);
+	assert_int_equal(bed_timer_cancel(actor, id), 0);
 }
 
 /* The next actor in the slot hears nothing of the timers that were armed, or due already. */
@@ -334,8 +334,8 @@ timers_end_with_their_actor(void **state)
 		rli_actor_timer_due(due); /* two of them are due */
 	}
 	rli_actor_end(actor, RL_REASON_LOCAL, 0);
-	assert_int_equal(rl_timer_start(actor, 0, 4, NULL), -ESHUTDOWN);
-	assert_int_equal(rl_timer_start_every(actor, MS(1), 4, NULL), -ESHUTDOWN);
+	assert_int_equal(bed_timer_start(actor, 0, 4, NULL), -ESHUTDOWN);
+	assert_int_equal(bed_timer_start_every(actor, MS(1), 4, NULL), -ESHUTDOWN);
 	bed_forget();
 	bed_turn_at(begin_ns + MS(5));
 	assert_int_equal(bed.count, 1);
@@ -347,7 +347,7 @@ timers_end_with_their_actor(void **state)
 	assert_ptr_equal(next, actor);
 	bed_turn();
 	bed_forget();
-	assert_int_equal(rl_timer_cancel(next, armed), -ENOENT);
+	assert_int_equal(bed_timer_cancel(next, armed), -ENOENT);
 	assert_int_equal(came_at(begin_ns + MS(100)), 0);
 	assert_int_equal(bed_stats().timers_fired, 0);
 }
@@ -389,6 +389,45 @@ timers_beyond_the_budget_come_in_the_next_turn(void **state)
 	assert_int_equal(bed_last(0)->tag, 101);
 }
 
+static void
+start_outside(void *arg)
+{
+	(void)!rl_timer_start(arg, 0, 1, NULL);
+}
+
+static void
+start_every_outside(void *arg)
+{
+	(void)!rl_timer_start_every(arg, MS(1), 1, NULL);
+}
+
+static int
+hook_start_for_other(struct rl_actor *self, const struct rl_msg *msg)
+{
+	return msg->kind == RL_MSG_TIMER && self != actor ? rl_timer_start(actor, 0, 1, NULL) : 0;
+}
+
+/* Also in a handler, if it is not its own. */
+static void
+start_in_another_handler(void *arg)
+{
+	bed.hook = hook_start_for_other;
+	(void)bed_timer_start(arg, 0, 1, NULL);
+	bed_turn();
+}
+
+static void
+timer_started_outside_its_handler_asserts(void **state)
+{
+	struct rl_actor *other = bed_spawn(NULL);
+
+	(void)state;
+	bed_turn();
+	assert_true(unit_dies(start_outside, actor, SIGABRT, "->running ("));
+	assert_true(unit_dies(start_every_outside, actor, SIGABRT, "->running ("));
+	assert_true(unit_dies(start_in_another_handler, other, SIGABRT, "->running ("));
+}
+
 #define with_actor(test) cmocka_unit_test_setup_teardown(test, timer_setup, bed_teardown)
 
 int
@@ -411,6 +450,7 @@ main(void)
 		with_actor(timers_end_with_their_actor),
 		with_actor(timers_due_behind_the_end_do_not_come),
 		with_actor(timers_beyond_the_budget_come_in_the_next_turn),
+		with_actor(timer_started_outside_its_handler_asserts),
 	};
 
 	return unit_run(tests);

@@ -14,6 +14,11 @@
 #include "shard/chunk.h"
 #include "unit_memory.h"
 
+#define STEP	   CHUNK_COMMIT_SPANS
+#define STEP_BYTES ((size_t)STEP * CHUNK_SPAN_BYTES)
+
+_Static_assert(STEP_BYTES % 65536 == 0, "a step is whole pages of every size there is");
+
 static const uint32_t class_bytes[CHUNK_CLASSES] = { 256, 1024, 4096, 16384, 65536 };
 
 static uint32_t
@@ -22,38 +27,53 @@ chunks_per_span(uint32_t class)
 	return CHUNK_SPAN_BYTES / (uint32_t)(sizeof(struct chunk) + class_bytes[class]);
 }
 
+/* The size of a pool; whole steps, so that it has exactly so many. */
 static size_t
 spans(size_t count)
 {
 	return count * CHUNK_SPAN_BYTES;
 }
 
+/* The table at once, and the spans step by step. */
 static void
-chunk_pool_fresh_commits_only_its_table(void **state)
+chunk_pool_commits_its_table_and_then_what_is_used(void **state)
 {
 	size_t before = rli_host_pages_committed();
 	struct chunk_pool pool;
+	size_t table;
+	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(100)), 0);
-	assert_int_equal(pool.spans_max, 100);
-	assert_true(pool.reserved_bytes >= spans(100));
-	assert_true(rli_host_pages_committed() - before < CHUNK_SPAN_BYTES);
-	assert_non_null(rli_chunk_take(&pool, 1));
-	assert_true(rli_host_pages_committed() - before >= CHUNK_SPAN_BYTES);
-	assert_true(rli_host_pages_committed() - before < 2 * CHUNK_SPAN_BYTES);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(7 * STEP)), 0);
+	assert_int_equal(pool.spans_max, 7 * STEP);
+	assert_true(pool.reserved_bytes >= spans(7 * STEP));
+	table = rli_host_pages_committed() - before;
+	assert_true(table < CHUNK_SPAN_BYTES);
+	for (i = 0; i < 7 * STEP; i++) {
+		assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
+		assert_int_equal(rli_host_pages_committed() - before,
+				 table + (i / STEP + 1) * STEP_BYTES);
+	}
 	rli_chunk_pool_fini(&pool);
 	assert_int_equal(rli_host_pages_committed(), before);
 	rli_chunk_pool_fini(&pool); /* again: nothing */
 }
 
 static void
-chunk_pool_size_is_rounded_up_to_whole_spans(void **state)
+chunk_pool_size_is_rounded_up_to_whole_steps(void **state)
 {
 	static const struct {
 		size_t bytes;
 		uint32_t spans;
-	} rows[] = { { 1, 1 }, { CHUNK_SPAN_BYTES, 1 }, { CHUNK_SPAN_BYTES + 1, 2 } };
+	} rows[] = {
+		{ 1, STEP },
+		{ CHUNK_SPAN_BYTES + 1, STEP },
+		{ STEP_BYTES - 1, STEP },
+		{ STEP_BYTES, STEP },
+		{ STEP_BYTES + 1, 2 * STEP },
+		{ 2 * STEP_BYTES, 2 * STEP },
+		{ 9 * STEP_BYTES, 9 * STEP },
+	};
 	uint32_t i;
 
 	(void)state;
@@ -82,7 +102,7 @@ chunk_taken_has_the_smallest_class_that_fits(void **state)
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(8)), 0);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
 	for (i = 0; i < UNIT_COUNT(rows); i++) {
 		struct chunk *chunk = rli_chunk_take(&pool, rows[i].bytes);
 
@@ -101,20 +121,20 @@ chunk_taken_has_the_smallest_class_that_fits(void **state)
 	rli_chunk_pool_fini(&pool);
 }
 
-/* For each class: a pool of one span gives exactly what fits, then nothing, and recovers. */
+/* For each class: the least pool gives exactly what fits, then nothing, and recovers whole. */
 static void
 chunk_pool_exhausted_gives_nothing_and_recovers(void **state)
 {
-	struct chunk *chunks[CHUNK_SPAN_BYTES / 256];
+	struct chunk *chunks[STEP * (CHUNK_SPAN_BYTES / 256)];
 	uint32_t class;
 	uint32_t i;
 
 	(void)state;
 	for (class = 0; class < CHUNK_CLASSES; class ++) {
-		uint32_t count = chunks_per_span(class);
+		uint32_t count = STEP * chunks_per_span(class);
 		struct chunk_pool pool;
 
-		assert_int_equal(rli_chunk_pool_init(&pool, spans(1)), 0);
+		assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
 		for (i = 0; i < count; i++) {
 			chunks[i] = rli_chunk_take(&pool, class_bytes[class]);
 			assert_non_null(chunks[i]);
@@ -131,20 +151,30 @@ chunk_pool_exhausted_gives_nothing_and_recovers(void **state)
 			rli_chunk_give(&pool, chunks[i]);
 		}
 		assert_int_equal(pool.chunks_taken, 0);
-		assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
+		for (i = 0; i < STEP; i++) {
+			assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
+		}
+		assert_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
 		rli_chunk_pool_fini(&pool);
 	}
 }
 
-/* One span, each class in turn and then backwards: what one class kept warm serves the next. */
+/*
+ * One span, the others are in use; each class in turn and then backwards: what one class kept warm
+ * serves the next.
+ */
 static void
 chunk_idle_span_passes_from_class_to_class(void **state)
 {
 	struct chunk_pool pool;
 	uint32_t round;
+	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(1)), 0);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
+	for (i = 1; i < STEP; i++) {
+		assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
+	}
 	for (round = 0; round < 4 * CHUNK_CLASSES; round++) {
 		uint32_t step = round % (2 * CHUNK_CLASSES);
 		uint32_t class = step < CHUNK_CLASSES ? step : 2 * CHUNK_CLASSES - 1 - step;
@@ -152,6 +182,7 @@ chunk_idle_span_passes_from_class_to_class(void **state)
 
 		assert_non_null(chunk);
 		assert_int_equal(chunk->capacity, class_bytes[class]);
+		assert_int_equal(chunk->span, STEP - 1);
 		memset(chunk->data, 0xff, chunk->capacity);
 		rli_chunk_give(&pool, chunk);
 	}
@@ -162,20 +193,20 @@ chunk_idle_span_passes_from_class_to_class(void **state)
 static void
 chunk_spans_come_home_whatever_they_were_used_for(void **state)
 {
-	struct chunk *chunks[8 * (CHUNK_SPAN_BYTES / 256)];
+	struct chunk *chunks[STEP * (CHUNK_SPAN_BYTES / 256)];
 	struct chunk_pool pool;
 	uint32_t class;
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(8)), 0);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
 	for (class = 0; class < CHUNK_CLASSES; class ++) {
 		uint32_t count = 0;
 
 		while ((chunks[count] = rli_chunk_take(&pool, class_bytes[class])) != NULL) {
 			count++;
 		}
-		assert_int_equal(count, 8 * chunks_per_span(class));
+		assert_int_equal(count, STEP * chunks_per_span(class));
 		for (i = 0; i < count; i++) {
 			rli_chunk_give(&pool, chunks[(i * 7919) % count]);
 		}
@@ -193,7 +224,7 @@ chunk_lone_user_gets_the_same_chunk_again(void **state)
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(8)), 0);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
 	first = rli_chunk_take(&pool, 1000);
 	rli_chunk_give(&pool, first);
 	for (i = 0; i < 1000; i++) {
@@ -213,7 +244,7 @@ chunk_class_keeps_one_idle_span_beside_those_in_use(void **state)
 	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(8)), 0);
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
 	for (i = 0; i < 12; i++) {
 		chunks[i] = rli_chunk_take(&pool, 16384); /* four to a span */
 	}
@@ -245,7 +276,7 @@ chunk_pool_without_memory_answers_enomem(void **state)
 	for (pages = 0; pages < 2; pages++) {
 		struct rlimit limit = unit_memory_begin(pages);
 		struct chunk_pool pool;
-		int rc = rli_chunk_pool_init(&pool, spans(4));
+		int rc = rli_chunk_pool_init(&pool, spans(STEP));
 
 		unit_memory_end(limit);
 		assert_int_equal(rc, -ENOMEM);
@@ -266,39 +297,64 @@ chunk_pool_without_address_space_answers_enomem(void **state)
 
 /* A pool that can't grow gives what it has, then nothing, and grows again as soon as it can. */
 static void
-chunk_without_memory_for_a_span_is_not_given(void **state)
+chunk_without_memory_for_a_step_is_not_given(void **state)
 {
+	size_t step_pages = STEP_BYTES / (size_t)sysconf(_SC_PAGESIZE);
+	size_t before = rli_host_pages_committed();
+	size_t committed;
 	struct chunk_pool pool;
 	struct rlimit limit;
+	struct chunk *first;
 	struct chunk *one;
 	struct chunk *two;
+	uint32_t i;
 
 	(void)state;
 	if (!unit_memory_can_fail()) {
 		return;
 	}
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(4)), 0);
-	assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
-	limit = unit_memory_begin(16); /* a span is 17 pages */
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(2 * STEP)), 0);
+	first = rli_chunk_take(&pool, CHUNK_BYTES_MAX);
+	committed = rli_host_pages_committed();
+	limit = unit_memory_begin(step_pages - 1);
+	for (i = 1; i < STEP && rli_chunk_take(&pool, CHUNK_BYTES_MAX) != NULL; i++) {
+	}
 	one = rli_chunk_take(&pool, CHUNK_BYTES_MAX);
 	two = rli_chunk_take(&pool, 1);
 	unit_memory_end(limit);
 
+	assert_int_equal(i, STEP); /* those were committed */
 	assert_null(one);
 	assert_null(two);
-	assert_int_equal(pool.chunks_taken, 1);
-	assert_int_equal(pool.spans_used, 1);
+	assert_int_equal(pool.chunks_taken, STEP);
+	assert_int_equal(pool.spans_used, STEP);
+	assert_int_equal(rli_host_pages_committed(), committed);
+	rli_chunk_give(&pool, first);
+	assert_ptr_equal(rli_chunk_take(&pool, CHUNK_BYTES_MAX), first);
 	assert_non_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
 	assert_non_null(rli_chunk_take(&pool, 1));
 	rli_chunk_pool_fini(&pool);
+	assert_int_equal(rli_host_pages_committed(), before);
 }
 
 static void
 give_foreign(void *arg)
 {
-	struct chunk chunk = { .span = 1 };
+	struct chunk chunk = { .capacity = 256, .span = 1 };
 
 	rli_chunk_give(arg, &chunk);
+}
+
+static void
+chunk_given_to_a_pool_without_its_span_asserts(void **state)
+{
+	struct chunk_pool pool;
+
+	(void)state;
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
+	rli_chunk_give(&pool, rli_chunk_take(&pool, 1)); /* span 0 is known now, 1 is not */
+	assert_true(unit_dies(give_foreign, &pool, SIGABRT, "chunk->span < pool->spans_used"));
+	rli_chunk_pool_fini(&pool);
 }
 
 static void
@@ -310,20 +366,64 @@ give_twice(void *arg)
 	rli_chunk_give(arg, chunk);
 }
 
+/* The span has chunks out: their count would not tell. */
 static void
-chunk_misused_asserts(void **state)
+give_twice_beside_others(void *arg)
 {
+	struct chunk *chunk = rli_chunk_take(arg, 1);
+
+	(void)rli_chunk_take(arg, 1);
+	(void)rli_chunk_take(arg, 1);
+	rli_chunk_give(arg, chunk);
+	rli_chunk_give(arg, chunk);
+}
+
+/* It is not the first of the free ones any more. */
+static void
+give_twice_with_another_between(void *arg)
+{
+	struct chunk *chunk = rli_chunk_take(arg, 1);
+	struct chunk *other = rli_chunk_take(arg, 1);
+
+	(void)rli_chunk_take(arg, 1);
+	rli_chunk_give(arg, chunk);
+	rli_chunk_give(arg, other);
+	rli_chunk_give(arg, chunk);
+}
+
+/* Its span is common stock again. */
+static void
+give_twice_after_the_span_went_home(void *arg)
+{
+	struct chunk *warm = rli_chunk_take(arg, CHUNK_BYTES_MAX);
+	struct chunk *chunk = rli_chunk_take(arg, CHUNK_BYTES_MAX);
+
+	rli_chunk_give(arg, warm);
+	rli_chunk_give(arg, chunk);
+	rli_chunk_give(arg, chunk);
+}
+
+static void
+chunk_given_twice_asserts(void **state)
+{
+	void (*const ways[])(void *arg) = {
+		give_twice,
+		give_twice_beside_others,
+		give_twice_with_another_between,
+		give_twice_after_the_span_went_home,
+	};
 	struct chunk_pool pool;
+	uint32_t i;
 
 	(void)state;
-	assert_int_equal(rli_chunk_pool_init(&pool, spans(4)), 0);
-	rli_chunk_give(&pool, rli_chunk_take(&pool, 1));
-	assert_true(unit_asserts(give_foreign, &pool));
-	assert_true(unit_asserts(give_twice, &pool));
+	assert_int_equal(rli_chunk_pool_init(&pool, spans(STEP)), 0);
+	for (i = 0; i < UNIT_COUNT(ways); i++) {
+		assert_true(unit_dies(ways[i], &pool, SIGABRT, "chunk->capacity != 0"));
+	}
 	rli_chunk_pool_fini(&pool);
 }
 
-#define MODEL_SPANS  24
+#define MODEL_SPANS  (2 * STEP)
 #define MODEL_CHUNKS (MODEL_SPANS * (CHUNK_SPAN_BYTES / 256))
 
 /* The live chunks, and for each span its class and how many of them are in it. */
@@ -463,8 +563,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(chunk_pool_fresh_commits_only_its_table),
-		cmocka_unit_test(chunk_pool_size_is_rounded_up_to_whole_spans),
+		cmocka_unit_test(chunk_pool_commits_its_table_and_then_what_is_used),
+		cmocka_unit_test(chunk_pool_size_is_rounded_up_to_whole_steps),
 		cmocka_unit_test(chunk_taken_has_the_smallest_class_that_fits),
 		cmocka_unit_test(chunk_pool_exhausted_gives_nothing_and_recovers),
 		cmocka_unit_test(chunk_idle_span_passes_from_class_to_class),
@@ -473,8 +573,9 @@ main(void)
 		cmocka_unit_test(chunk_class_keeps_one_idle_span_beside_those_in_use),
 		cmocka_unit_test(chunk_pool_without_address_space_answers_enomem),
 		cmocka_unit_test(chunk_pool_without_memory_answers_enomem),
-		cmocka_unit_test(chunk_without_memory_for_a_span_is_not_given),
-		cmocka_unit_test(chunk_misused_asserts),
+		cmocka_unit_test(chunk_without_memory_for_a_step_is_not_given),
+		cmocka_unit_test(chunk_given_to_a_pool_without_its_span_asserts),
+		cmocka_unit_test(chunk_given_twice_asserts),
 		cmocka_unit_test(chunk_random_use_matches_the_model),
 	};
 

@@ -74,7 +74,7 @@ config_null_is_all_defaults(void **state)
 	assert_int_equal(one.user.struct_size, sizeof(struct rl_config));
 	assert_int_equal(one.user.shards, 2);
 	assert_int_equal(one.user.cq_entries, 16384);
-	assert_int_equal(one.user.recv_pool_bytes, 2 * 256 * 16384);
+	assert_int_equal(one.user.recv_pool_bytes, 2 * 9000 * 16384);
 	assert_int_equal(one.user.send_low_bytes, 65536);
 	assert_int_equal(one.user.send_cap_bytes, 1048576);
 	assert_int_equal(one.user.conns_max, 9000);
@@ -199,9 +199,43 @@ config_dependent_defaults_follow(void **state)
 	assert_int_equal(config.user.send_low_bytes, 65536);
 	assert_int_equal(config.user.send_cap_bytes, (8 << 20) + (1 << 20) + 16384);
 	config = unit_resolved(&buffers, &machine);
-	assert_int_equal(config.user.recv_pool_bytes, 65536);
+	assert_int_equal(config.user.recv_pool_bytes, 2 * 9000 * 1024);
 	config = unit_resolved(&actors, &machine);
 	assert_int_equal(config.user.conns_max, 100);
+}
+
+/* Two buffers for every connection up to 1 GiB, and never less than the receive buffers twice. */
+static void
+config_recv_pool_follows_connections_and_buffers(void **state)
+{
+	static const struct {
+		uint32_t conns_max;
+		uint32_t recv_buffers;
+		uint32_t recv_buffer_bytes;
+		uint64_t pool_bytes;
+	} rows[] = {
+		{ 256, 256, 16384, 2 * 256 * 16384 },
+		{ 255, 256, 16384, 2 * 256 * 16384 },
+		{ 257, 256, 16384, 2 * 257 * 16384 },
+		{ 8191, 256, 65536, (uint64_t)2 * 8191 * 65536 },
+		{ 8192, 256, 65536, (uint64_t)1 << 30 },
+		{ 8193, 256, 65536, (uint64_t)1 << 30 },
+		{ 9000, 32768, 65536, (uint64_t)4 << 30 },
+	};
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < UNIT_COUNT(rows); i++) {
+		struct rl_config user = RL_CONFIG(.conns_max = rows[i].conns_max,
+						  .recv_buffers = rows[i].recv_buffers,
+						  .recv_buffer_bytes = rows[i].recv_buffer_bytes);
+		struct config config = unit_resolved(&user, &machine);
+
+		assert_int_equal(config.user.recv_pool_bytes, rows[i].pool_bytes);
+		user.recv_pool_bytes = 65536; /* said, not derived */
+		config = unit_resolved(&user, &machine);
+		assert_int_equal(config.user.recv_pool_bytes, 65536);
+	}
 }
 
 static void
@@ -210,7 +244,10 @@ config_fields_that_contradict_are_refused(void **state)
 	struct rl_config cq = RL_CONFIG(.sq_entries = 1024, .cq_entries = 2048);
 	struct rl_config low = RL_CONFIG(.send_low_bytes = 262144);
 	struct rl_config cap = RL_CONFIG(.send_cap_bytes = 344063);
-	struct rl_config pool = RL_CONFIG(.send_cap_bytes = 8 << 20, .send_pool_bytes = 4 << 20);
+	struct rl_config pool =
+		RL_CONFIG(.send_cap_bytes = (2 << 20) + 1, .send_pool_bytes = 4 << 20);
+	struct rl_config odd =
+		RL_CONFIG(.send_cap_bytes = (4 << 20) + 1, .send_pool_bytes = (8 << 20) + 1);
 	struct rl_config actors = RL_CONFIG(.actors_max = 100, .conns_max = 101);
 
 	(void)state;
@@ -222,21 +259,27 @@ config_fields_that_contradict_are_refused(void **state)
 		     "config: send_cap_bytes = 344063: must be at least send_high_bytes + "
 		     "recv_pending_max_bytes + recv_buffer_bytes = 344064");
 	unit_refused(&pool, &machine, -EINVAL,
-		     "config: send_cap_bytes = 8388608: must be at most send_pool_bytes = 4194304");
+		     "config: send_cap_bytes = 2097153: must be at most half of send_pool_bytes = "
+		     "4194304");
+	unit_refused(&odd, &machine, -EINVAL,
+		     "config: send_cap_bytes = 4194305: must be at most half of send_pool_bytes = "
+		     "8388609");
 	unit_refused(&actors, &machine, -EINVAL,
 		     "config: actors_max = 100: must be at least conns_max = 101, since every "
 		     "connection is an actor");
 
-	/* One more, and each is fine. */
+	/* One more or less, and each is fine. */
 	cq.cq_entries = 4096;
 	low.send_low_bytes--;
 	cap.send_cap_bytes++;
-	pool.send_pool_bytes = 8 << 20;
+	pool.send_cap_bytes--;
+	odd.send_pool_bytes++;
 	actors.actors_max++;
 	(void)unit_resolved(&cq, &machine);
 	(void)unit_resolved(&low, &machine);
 	(void)unit_resolved(&cap, &machine);
 	(void)unit_resolved(&pool, &machine);
+	(void)unit_resolved(&odd, &machine);
 	(void)unit_resolved(&actors, &machine);
 }
 
@@ -250,6 +293,7 @@ main(void)
 		cmocka_unit_test(config_of_an_older_program_gets_defaults_for_the_rest),
 		cmocka_unit_test(config_of_a_newer_program_may_not_use_what_we_lack),
 		cmocka_unit_test(config_dependent_defaults_follow),
+		cmocka_unit_test(config_recv_pool_follows_connections_and_buffers),
 		cmocka_unit_test(config_fields_that_contradict_are_refused),
 	};
 

@@ -13,11 +13,11 @@ describe_default_names_everything(void **state)
 
 	(void)state;
 	rli_config_describe(&config, out, sizeof(out));
-	assert_string_equal(out,
-			    "2 shards on CPU 0-1, sq 1024, cq 16384; each: 9000 connections "
-			    "(refuse), 9128 file slots, 10024 actors, 1048576 timers, 65536 "
-			    "messages of 64 B, receive 256 x 16 KiB + 8 MiB, send 256 MiB (low 64 "
-			    "KiB, high 256 KiB, cap 1 MiB)");
+	assert_string_equal(
+		out, "2 shards on CPU 0-1, sq 1024, cq 16384; each: 9000 connections "
+		     "(refuse), 9128 file slots, 10024 actors, 1048576 timers, 65536 "
+		     "messages of 64 B, receive 256 x 16 KiB + 288000 KiB, send 256 MiB (low 64 "
+		     "KiB, high 256 KiB, cap 1 MiB)");
 }
 
 static void

@@ -50,13 +50,13 @@ static const struct number numbers[] = {
 	{ FIELD(mailbox_max), 1, 65536, 1024, false, ALONE },
 	{ FIELD(messages_max), 1, 16777216, 65536, false, ALONE },
 	{ FIELD(timers_max), 1, 16777215, 1048576, false, ALONE },
-	{ FIELD(conns_max), 1, 1048576, 65536, false, ALONG_ACTORS },
+	{ FIELD(conns_max), 1, 1044480, 65536, false, ALONG_ACTORS },
 	{ FIELD(accepts_in_flight), 1, 256, 8, false, ALONE },
 	{ FIELD(backlog), 1, 65535, 4096, false, ALONE },
 	{ FIELD(recv_buffers), 8, 32768, 256, true, ALONE },
 	{ FIELD(recv_buffer_bytes), 1024, 65536, 16384, false, ALONE },
 	{ FIELD(recv_pending_max_bytes), 1024, 16 * MIB, 65536, false, ALONE },
-	{ FIELD(recv_pool_bytes), 65536, MIB *MIB, 8 * MIB, false, ALONE },
+	{ FIELD(recv_pool_bytes), 65536, MIB *MIB, 1024 * MIB, false, ALONE },
 	{ FIELD(send_pool_bytes), 4 * MIB, MIB *MIB, 256 * MIB, false, ALONE },
 	{ FIELD(send_low_bytes), 1, 512 * MIB, 65536, false, ALONG_MARKS },
 	{ FIELD(send_high_bytes), 2, 512 * MIB, 262144, false, ALONG_MARKS },
@@ -193,7 +193,7 @@ field_marks_at_their_ends_are_taken(void **state)
 			  .recv_buffer_bytes = 1024, .send_cap_bytes = 2050);
 	struct rl_config most =
 		RL_CONFIG(.send_low_bytes = 512 * MIB - 1, .send_high_bytes = 512 * MIB,
-			  .send_cap_bytes = 1024 * MIB, .send_pool_bytes = 1024 * MIB);
+			  .send_cap_bytes = 1024 * MIB, .send_pool_bytes = 2048 * MIB);
 
 	(void)state;
 	(void)unit_resolved(&least, &machine);
