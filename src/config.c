@@ -72,6 +72,10 @@ config_derive(struct rl_config *user)
 	if (user->send_cap_bytes == 0) {
 		user->send_cap_bytes = (uint32_t)config_max(CONFIG_MIB, config_cap_min(user));
 	}
+	if (user->send_pool_bytes == 0) {
+		user->send_pool_bytes =
+			config_max(256 * CONFIG_MIB, 2 * (uint64_t)user->send_cap_bytes);
+	}
 }
 
 static int
@@ -106,7 +110,7 @@ config_check_marks(const struct config_resolver *resolver)
 			user->send_cap_bytes, (unsigned long long)config_cap_min(user));
 		return -EINVAL;
 	}
-	/* half, because a pool's spans hold less payload than they are long, and classes cut them */
+	/* half, because spans hold less payload than they are long, and classes cut them */
 	if (user->send_cap_bytes > user->send_pool_bytes / 2) {
 		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,
 			"config: send_cap_bytes = %u: must be at most half of send_pool_bytes = "
@@ -125,7 +129,8 @@ config_derive_recv_pool(struct rl_config *user)
 	uint64_t conns = 2 * (uint64_t)user->conns_max * user->recv_buffer_bytes;
 
 	if (user->recv_pool_bytes == 0) {
-		user->recv_pool_bytes = config_max(ring, config_min(conns, CONFIG_GIB));
+		user->recv_pool_bytes = config_max(config_max(ring, 64 * CONFIG_KIB),
+						   config_min(conns, CONFIG_GIB));
 	}
 }
 

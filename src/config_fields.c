@@ -77,8 +77,7 @@ static const struct config_number config_numbers[] = {
 	/* because a whole ring of buffers can arrive after a pause, and another after the next */
 	{ CONFIG_NUMBER(recv_pool_bytes), 64 * CONFIG_KIB, 1024 * CONFIG_GIB, 0, false },
 	/* because 1,024 connections at the high mark fit; committed only as it is used */
-	{ CONFIG_NUMBER(send_pool_bytes), 4 * CONFIG_MIB, 1024 * CONFIG_GIB, 256 * CONFIG_MIB,
-	  false },
+	{ CONFIG_NUMBER(send_pool_bytes), 4 * CONFIG_MIB, 1024 * CONFIG_GIB, 0, false },
 	/* because a quarter of the high mark leaves the peer enough to read while we make more */
 	{ CONFIG_NUMBER(send_low_bytes), 1, CONFIG_GIB / 2, 0, false },
 	/* because a send takes up to 256 KiB at once */

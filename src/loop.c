@@ -12,6 +12,7 @@
 #include "actor/actor.h"
 #include "actor/actor_timer.h"
 #include "base/host.h"
+#include "base/mutant.h"
 #include "net/conn.h"
 #include "net/net.h"
 #include "system.h"
@@ -282,8 +283,8 @@ enter_plan_batch(const struct rl_shard *shard, struct ring_wait *wait)
 }
 
 /*
- * The completions to wait for: 0 polls, more than 1 only in a backlog. Work that is already there, in
- * the queue or left behind in the kernel, ends the wait at once, so nobody has to look for it.
+ * The completions to wait for: 0 polls, more than 1 only in a backlog. Work that is already there,
+ * in the queue or left behind in the kernel, ends the wait at once, so nobody has to look for it.
  */
 static void
 enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
@@ -295,7 +296,7 @@ enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
 	rli_sleep_begin(&shard->sleep);
-	if (rli_inbox_is_empty(shard->inbox) &&
+	if ((rli_inbox_is_empty(shard->inbox) || RL_MUTANT(NO_SECOND_LOOK)) &&
 	    rli_system_drain_level(shard->system) == shard->drain) {
 		enter_plan_batch(shard, wait);
 	} else {
@@ -331,7 +332,7 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	if (rli_ring_overflowed(shard->ring)) {
 		counters_add(&shard->counters, cq_overflows, 1);
 	}
-	if (rli_ring_queued(shard->ring) == 0) {
+	if (rli_ring_queued(shard->ring) == 0 || RL_MUTANT(ARENA_RESET_EARLY)) {
 		rli_shard_arena_reset(shard);
 	}
 }

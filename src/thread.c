@@ -174,8 +174,8 @@ threads_started(const struct rl_system *system)
 }
 
 /*
- * Signals are blocked while the threads are made, so that theirs stay blocked for good; but not those
- * that a thread brings on itself, for whoever handles crashes.
+ * Signals are blocked while the threads are made, so that theirs stay blocked for good; but not
+ * those that a thread brings on itself, for whoever handles crashes.
  */
 static int
 threads_start(struct rl_system *system)

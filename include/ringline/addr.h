@@ -18,7 +18,7 @@ enum rl_addr_family {
 };
 
 /** Enough for any address that rl_addr_format() writes, its NUL included. */
-#define RL_ADDR_TEXT_MAX 64
+#define RL_ADDR_TEXT_MAX 72
 
 struct rl_addr {
 	/** One of enum rl_addr_family. */

@@ -100,8 +100,8 @@ struct rl_config {
 	uint32_t timers_max;
 
 	/**
-	 * Connections per shard, 1 to 1,044,480. Default: 90 % of RLIMIT_NOFILE over shards, at most
-	 * 65536, and no more than leave room for ringline's own descriptors.
+	 * Connections per shard, 1 to 1,044,480. Default: 90 % of RLIMIT_NOFILE over shards, at
+	 * most 65536, and no more than leave room for ringline's own descriptors.
 	 */
 	uint32_t conns_max;
 	/** What happens at conns_max. */
@@ -132,7 +132,10 @@ struct rl_config {
 	 */
 	size_t recv_pool_bytes;
 
-	/** Bytes per shard for queued output, 4 MiB to 1 TiB. Default 256 MiB, not all at once. */
+	/**
+	 * Bytes per shard for queued output, 4 MiB to 1 TiB, at least twice send_cap_bytes. Default
+	 * 256 MiB, not all at once.
+	 */
 	size_t send_pool_bytes;
 	/** RL_MSG_WRITABLE comes below this, 1 to 512 MiB. Default 64 KiB, or a quarter of high. */
 	uint32_t send_low_bytes;

@@ -49,7 +49,7 @@ struct rl_stats {
 	uint64_t sends_refused;
 	/** Connections that waited for a receive buffer. */
 	uint64_t enobufs_parks;
-	/** Times that receiving was paused, by the actor or automatically. */
+	/** Receives cancelled to pause, by the actor or automatically. */
 	uint64_t pauses;
 	/** Handlers that answered -EAGAIN with no notice owed: only rl_conn_resume() helps. */
 	uint64_t again_unowed;

@@ -4,8 +4,8 @@
  *
  * The clock is CLOCK_MONOTONIC: it does not jump with the wall clock and stands still while the
  * machine is suspended. Delays count from rl_shard_now_ns(), the time of the turn. A timer is never
- * early against that; it is late by at most one tick (131 us) plus the turn that it falls into. Timers that are due in the same tick come in the order in
- * which they were started, as long as they were started for the same deadline. After a successful
+ * early against that; it is late by at most one tick (131 us) plus the turn that it falls into.
+ * Timers of one deadline come in the order in which they were started. After a successful
  * rl_timer_cancel() no message of that timer comes, not even one that was already due. An actor's
  * timers end with it.
  */

@@ -78,6 +78,7 @@ rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
 	struct rl_shard *shard = self->shard;
 	struct actor_timer *timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
 
+	RL_ASSERT(self->running);
 	if (timer == NULL || id_shard(id.private_bits) != shard->id || timer->actor != self ||
 	    timer->generation != id_generation(id.private_bits)) {
 		return -ENOENT;

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 int
 rli_conn_options_check(const struct rl_conn_options *options, const struct log *log)
 {
@@ -147,7 +149,8 @@ conn_deliver_next(struct conn *conn)
 		conn_deliver_open(conn);
 	} else if (rli_conn_send_is_writable(conn)) {
 		rli_conn_send_deliver_writable(conn);
-	} else if (rli_conn_recv_is_due(conn)) {
+	} else if (rli_conn_recv_is_due(conn) &&
+		   !(RL_MUTANT(EOF_OVERTAKES) && rli_conn_recv_is_over(conn))) {
 		rli_conn_recv_deliver(conn);
 	} else if (rli_conn_recv_is_over(conn)) {
 		rli_conn_recv_deliver_end(conn);

@@ -12,6 +12,8 @@
  */
 #include "net/conn.h"
 
+#include "base/mutant.h"
+
 static void
 control_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 {
@@ -23,7 +25,7 @@ control_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	(void)flags;
 	if (conn->state == CONN_RESETTING) {
 		conn->state = CONN_CLOSING;
-	} else if (conn->state == CONN_CLOSING) {
+	} else if (conn->state == CONN_CLOSING && !(RL_MUTANT(CLOSE_TWICE) && res == 0)) {
 		conn->state = CONN_CLOSED;
 	}
 	rli_conn_mark(conn);
@@ -93,8 +95,8 @@ control_close(struct conn *conn)
 bool
 rli_conn_shutdown_flush(struct conn *conn)
 {
-	if (!conn->shut_wanted || conn->shut_sent || conn->out_bytes != 0 ||
-	    !op_is_idle(&conn->send)) {
+	if (!conn->shut_wanted || conn->shut_sent ||
+	    (!RL_MUTANT(FIN_OVERTAKES) && (conn->out_bytes != 0 || !op_is_idle(&conn->send)))) {
 		return true;
 	}
 	return control_shutdown(conn);
@@ -150,7 +152,7 @@ close_flush_output(struct conn *conn)
 	if (!ok || conn->out_bytes != 0 || !op_is_idle(&conn->send)) {
 		return ok;
 	}
-	if (close_input_is_over(conn)) {
+	if (close_input_is_over(conn) || RL_MUTANT(LINGER_SKIPPED)) {
 		conn->state = CONN_CANCELLING;
 		return true;
 	}
@@ -186,8 +188,9 @@ close_cancel(struct conn *conn)
 	if (conn->connect != NULL) {
 		ok = rli_conn_connect_cancel(conn) && ok;
 	}
-	if (!ok || !op_is_idle(&conn->recv) || !op_is_idle(&conn->send) ||
-	    !op_is_idle(&conn->control) || !rli_conn_connect_release(conn)) {
+	if (!ok || (!op_is_idle(&conn->recv) && !RL_MUTANT(CLOSE_UNDER_RECV)) ||
+	    !op_is_idle(&conn->send) || !op_is_idle(&conn->control) ||
+	    !rli_conn_connect_release(conn)) {
 		return ok;
 	}
 	rli_conn_send_discard(conn);
@@ -204,7 +207,9 @@ close_finish(struct conn *conn)
 	RL_ASSERT(op_is_idle(&conn->recv) && op_is_idle(&conn->send) && op_is_idle(&conn->control));
 	RL_ASSERT(conn->lent_first == BUFRING_NONE && conn->arrived_first == NULL);
 	RL_ASSERT(conn->out_first == NULL && conn->pending == NULL && conn->connect == NULL);
-	(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */
+	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
+		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */
+	}
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
 	list_remove(&conn->starved);

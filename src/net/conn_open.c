@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "base/mutant.h"
 #include "net/addr.h"
 #include "net/conn.h"
 #include "net/sys.h"
@@ -103,8 +104,8 @@ connect_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 /*
  * -ECANCELED: the connect was quicker. -EINVAL: there was none to link to, because a partial submit
  * cut the chain; then the wheel takes the deadline over. Anything else: the deadline passed. -ETIME
- * says so for a connect that polled; one that blocks in a worker is interrupted instead (-EINTR), and
- * the timeout then reports how it fared with that.
+ * says so for a connect that polled; one that blocks in a worker is interrupted instead (-EINTR),
+ * and the timeout then reports how it fared with that.
  */
 static void
 timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
@@ -177,7 +178,8 @@ rli_conn_connect_release(struct conn *conn)
 	if (connect == NULL) {
 		return true;
 	}
-	if (!op_is_idle(&connect->timeout) || !op_is_idle(&conn->control)) {
+	if ((!op_is_idle(&connect->timeout) && !RL_MUTANT(CONNECT_FREED_EARLY)) ||
+	    !op_is_idle(&conn->control)) {
 		return false;
 	}
 	conn->connect = NULL;

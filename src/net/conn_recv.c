@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 #include "net/conn.h"
 
 /* Parked connections are armed again when an eighth of the buffers is home, not at each one. */
@@ -32,7 +34,7 @@ recv_is_wanted(const struct conn *conn)
 static bool
 recv_is_held(const struct conn *conn)
 {
-	return conn->state == CONN_OPEN && conn->auto_pause &&
+	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->state == CONN_OPEN && conn->auto_pause &&
 	       conn->out_bytes > conn->shard->config->send_high_bytes;
 }
 
@@ -189,7 +191,8 @@ rli_conn_recv_unpark(struct rl_shard *shard)
 	struct bufring *bufring = &shard->bufring;
 	uint32_t may_arm = bufring->home;
 
-	if (list_is_empty(&net->parked) || bufring->home < bufring->count / UNPARK_SHARE) {
+	if (RL_MUTANT(UNPARK_FORGOTTEN) || list_is_empty(&net->parked) ||
+	    bufring->home < bufring->count / UNPARK_SHARE) {
 		return true;
 	}
 	while (may_arm > 0 && !list_is_empty(&net->parked)) {
@@ -213,7 +216,9 @@ recv_slice(struct conn *conn, uint16_t id, uint32_t len)
 	rli_bufring_lend(bufring, id, len);
 	if (conn->state != CONN_OPEN || conn->actor->life == ACTOR_ENDING || len == 0) {
 		counters_add(&conn->shard->counters, bytes_discarded, len);
-		rli_bufring_return(bufring, id);
+		if (!RL_MUTANT(BUFFER_LEAKED)) {
+			rli_bufring_return(bufring, id);
+		}
 		return;
 	}
 	if (conn->lent_last == BUFRING_NONE) {
@@ -230,6 +235,9 @@ recv_failed(struct conn *conn, int error)
 {
 	switch (error) {
 	case -ENOBUFS:
+		if (RL_MUTANT(ENOBUFS_CLOSES)) {
+			break;
+		}
 		conn->starving = true; /* flow control, never an error of the peer's */
 		return;
 	case -ECANCELED:
@@ -256,7 +264,7 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	struct conn *conn = list_entry(op, struct conn, recv);
 	uint32_t len = res > 0 ? (uint32_t)res : 0;
 
-	if (flags & IORING_CQE_F_BUFFER) {
+	if (flags & IORING_CQE_F_BUFFER || RL_MUTANT(BUFFER_FLAG_UNCHECKED)) {
 		recv_slice(conn, (uint16_t)(flags >> IORING_CQE_BUFFER_SHIFT), len);
 	}
 	if (res > 0) {
@@ -273,7 +281,7 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		conn->eof_seen = true;
 		rli_actor_ready(conn->actor);
 	}
-	if (op_is_idle(op)) {
+	if (op_is_idle(op) && !(RL_MUTANT(RECV_NOT_REARMED) && res < 0)) {
 		rli_conn_mark(conn);
 	}
 }
@@ -281,7 +289,8 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 bool
 rli_conn_recv_is_due(const struct conn *conn)
 {
-	if (conn->eof_delivered || conn->paused || conn->again || recv_is_held(conn)) {
+	if (conn->eof_delivered || (conn->paused && !RL_MUTANT(PAUSE_IGNORED)) || conn->again ||
+	    recv_is_held(conn)) {
 		return false;
 	}
 	return conn->arrived_first != NULL || conn->lent_first != BUFRING_NONE ||
@@ -294,8 +303,9 @@ rli_conn_recv_is_over(const struct conn *conn)
 	if (conn->paused || conn->again || recv_is_held(conn) || conn->eof_delivered) {
 		return false;
 	}
-	return (conn->eof_seen || conn->input_error != 0) && conn->arrived_first == NULL &&
-	       conn->lent_first == BUFRING_NONE;
+	return (conn->eof_seen || conn->input_error != 0) &&
+	       (RL_MUTANT(EOF_OVERTAKES) ||
+		(conn->arrived_first == NULL && conn->lent_first == BUFRING_NONE));
 }
 
 /* The oldest slice that is not pending. */
@@ -390,6 +400,10 @@ recv_leave(struct conn *conn, uint32_t consumed)
 
 	recv_slice_take(conn, consumed);
 	if (consumed == slice.len) {
+		return true;
+	}
+	if (RL_MUTANT(LEFTOVER_LOST)) {
+		recv_slice_take(conn, slice.len - consumed);
 		return true;
 	}
 	conn->pending = rli_slab_take(&conn->shard->net->pendings);

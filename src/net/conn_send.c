@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
+
 #include "net/conn.h"
 
 /* More in one request makes the stall deadline coarse and gains nothing (pitfall 65: 64 iovecs). */
@@ -132,7 +134,7 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	if (len == 0) {
 		return 0;
 	}
-	if (conn->out_bytes + len > config->send_cap_bytes) {
+	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
 		return send_refused(conn, len);
 	}
 	if (!output_append(conn, data, len)) {
@@ -201,6 +203,9 @@ send_progress(struct conn *conn, uint32_t bytes)
 {
 	struct rl_shard *shard = conn->shard;
 
+	if (RL_MUTANT(SHORT_SEND_IS_FULL)) {
+		bytes = conn->inflight_bytes;
+	}
 	if (bytes < conn->inflight_bytes) {
 		counters_add(&shard->counters, sends_short, 1);
 	}
@@ -307,7 +312,7 @@ rli_conn_send_flush(struct conn *conn)
 	if (conn->stalled) {
 		return rli_op_cancel(shard, &conn->send);
 	}
-	if (conn->out_bytes == 0 || !op_is_idle(&conn->send)) {
+	if (conn->out_bytes == 0 || (!op_is_idle(&conn->send) && !RL_MUTANT(TWO_SENDS))) {
 		return true;
 	}
 	sqe = send_prepare(conn, &bytes);
@@ -340,7 +345,7 @@ rli_conn_send_is_writable(const struct conn *conn)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	return conn->writable_owed && conn->state == CONN_OPEN &&
+	return !RL_MUTANT(WRITABLE_FORGOTTEN) && conn->writable_owed && conn->state == CONN_OPEN &&
 	       conn->out_bytes < config->send_low_bytes &&
 	       conn->out_bytes + conn->refused_bytes <= config->send_cap_bytes &&
 	       !list_is_linked(&conn->starved);

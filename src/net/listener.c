@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Accepting on one shard. Invariants: accepts in flight plus connections never exceed conns_max
- * under "pause", and the file table has room for conns_max plus every accept under "refuse", so the
- * kernel never finds it full; an accept that failed is tried again, at once or after a back-off,
- * and only a broken socket ends a listener.
+ * Accepting on one shard. Invariants: connections never exceed conns_max, and under "pause" accepts
+ * in flight are as many as there is room for, or one per listener, so that none starves another (what
+ * it brings while there is no room is held); the file table has room for conns_max plus every
+ * accept, so the kernel never finds it full; an accept that failed is tried again, at once or after
+ * a back-off, and only a broken socket ends a listener.
  */
 #include "net/listener.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "net/addr.h"
 #include "net/conn.h"
 #include "net/net.h"
@@ -63,6 +65,7 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 		op_init(&accept->op);
 		accept->listener = listener;
 		accept->refused_fd = -1;
+		accept->held_fd = -1;
 		accept->armed = false;
 		accept->next = listener->accepts;
 		listener->accepts = accept;
@@ -167,6 +170,16 @@ accept_failed(struct accept *accept, int error)
 	}
 }
 
+/* As "pause" has it, but each listener may have one: none is starved by the accepts of another. */
+static bool
+listener_is_full(const struct listener *listener)
+{
+	const struct rl_shard *shard = listener->shard;
+
+	return shard->config->conns_policy == RL_CONNS_PAUSE &&
+	       shard->net->conns_count == shard->config->conns_max;
+}
+
 static void
 accept_turn_away(struct accept *accept, int fd)
 {
@@ -192,6 +205,10 @@ accept_opened(struct accept *accept, int fd)
 	struct conn *conn;
 
 	listener->backoff_ns = 0;
+	if (listener->state == LISTENER_OPEN && listener_is_full(listener)) {
+		accept->held_fd = fd; /* waits here as it would in the backlog */
+		return;
+	}
 	if (listener->state != LISTENER_OPEN || rli_conn_create(shard, &setup, &conn) != 0) {
 		accept_turn_away(accept, fd);
 		return;
@@ -213,6 +230,7 @@ accept_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 
 	if (accept->armed) {
 		accept->armed = false;
+		accept->listener->armed--;
 		shard->net->accepts_armed--;
 	}
 	if (!(flags & OP_F_SETTLED)) {
@@ -220,6 +238,9 @@ accept_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 			accept_opened(accept, res);
 		} else {
 			accept_failed(accept, res);
+			if (RL_MUTANT(ACCEPT_NOT_REARMED)) {
+				return;
+			}
 		}
 	}
 	shard->net->listeners_dirty = true;
@@ -254,8 +275,12 @@ accept_prepare(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
 	bool addr = listener_wants_addr(listener);
 
 	accept->len = sizeof(accept->peer);
-	io_uring_prep_accept(sqe, listener->fd, addr ? (struct sockaddr *)&accept->peer : NULL,
-			     addr ? &accept->len : NULL, fixed ? 0 : SOCK_CLOEXEC);
+	io_uring_prep_accept(
+		sqe, listener->fd,
+		addr ? (struct sockaddr *)&(RL_MUTANT(ADDRESS_SHARED) ? listener->accepts : accept)
+				->peer
+		     : NULL,
+		addr ? &accept->len : NULL, fixed ? 0 : SOCK_CLOEXEC);
 	if (fixed) {
 		/*
 		 * not by io_uring_prep_accept_direct(): liburing 2.3's wraps ALLOC to a plain one
@@ -264,6 +289,7 @@ accept_prepare(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
 	}
 	op_arm(&accept->op, sqe, accept_done);
 	accept->armed = true;
+	listener->armed++;
 	listener->shard->net->accepts_armed++;
 }
 
@@ -273,11 +299,15 @@ listener_may_accept(const struct listener *listener)
 	const struct rl_shard *shard = listener->shard;
 	const struct net *net = shard->net;
 
-	if (listener->state != LISTENER_OPEN || listener->backoff.armed) {
+	if (listener->state != LISTENER_OPEN ||
+	    (listener->backoff.armed && !RL_MUTANT(ACCEPT_NO_BACKOFF))) {
 		return false;
 	}
-	return shard->config->conns_policy == RL_CONNS_REFUSE ||
-	       net->conns_count + net->accepts_armed < shard->config->conns_max;
+	if (shard->config->conns_policy == RL_CONNS_REFUSE) {
+		return true;
+	}
+	return net->conns_count + net->accepts_armed < shard->config->conns_max ||
+	       (listener->armed == 0 && !listener_is_full(listener));
 }
 
 /* False: the submission queue is full. */
@@ -292,6 +322,16 @@ accept_flush(struct accept *accept)
 	if (!op_is_idle(&accept->op)) {
 		return listener->state == LISTENER_OPEN || accept->refused_fd >= 0 ||
 		       rli_op_cancel(shard, &accept->op);
+	}
+	if (accept->held_fd >= 0 && listener->state == LISTENER_OPEN &&
+	    listener_is_full(listener)) {
+		return true;
+	}
+	if (accept->held_fd >= 0) {
+		int fd = accept->held_fd;
+
+		accept->held_fd = -1;
+		accept_opened(accept, fd); /* or turned away, when the listener closes */
 	}
 	if (accept->refused_fd < 0 && !listener_may_accept(listener)) {
 		return true;

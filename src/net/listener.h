@@ -25,6 +25,7 @@ struct accept {
 	struct listener *listener;
 	struct accept *next;
 	int refused_fd;
+	int held_fd; /* accepted while all connections were taken; -1: none */
 	bool armed; /* counted in net->accepts_armed */
 	union {
 		struct sockaddr_in in;
@@ -45,6 +46,7 @@ struct listener {
 	struct accept *accepts; /* all of its accepts, linked by next */
 	struct timer backoff; /* until then nothing is accepted */
 	uint64_t backoff_ns;
+	uint32_t armed; /* accepts in flight */
 	struct control *closed; /* whom rli_listener_closed() tells; NULL: nobody */
 	int fd;
 	uint8_t state; /* enum listener_state */

@@ -6,6 +6,7 @@
  */
 #include "net/net.h"
 
+#include "base/mutant.h"
 #include "net/conn.h"
 #include "net/conn_open.h"
 
@@ -103,7 +104,7 @@ rli_net_flush(struct rl_shard *shard)
 	while ((node = list_pop_front(&batch)) != NULL) {
 		struct conn *conn = list_entry(node, struct conn, dirty);
 
-		if (!net_flush_conn(conn)) {
+		if (!net_flush_conn(conn) && !RL_MUTANT(SQ_FULL_LOST)) {
 			rli_conn_mark(conn);
 			done = false;
 		}

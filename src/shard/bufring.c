@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "base/host.h"
+#include "base/mutant.h"
 
 /* Spreads the buffers' first lines over cache sets, which a stride of whole pages would not. */
 #define STRIDE_PAD 192
@@ -134,6 +135,9 @@ rli_bufring_return(struct bufring *bufring, uint16_t id)
 	RL_ASSERT(bufring->slots[id].lent);
 	bufring->slots[id].lent = false;
 	bufring_add(bufring, id);
+	if (RL_MUTANT(BUFFER_RETURNED_TWICE)) {
+		bufring_add(bufring, id);
+	}
 	counters_add(bufring->counters, bufs_home, 1);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "shard/op.h"
 
+#include "base/mutant.h"
 #include "shard/shard.h"
 
 /* No object lives in the first page; a smaller user_data is not ours. */
@@ -36,7 +37,7 @@ op_cancel_completed(struct rl_shard *shard, struct op *op)
 	RL_ASSERT(op->cancel_out);
 	RL_ASSERT(op->state == OP_CANCELLING);
 	op->cancel_out = false;
-	if (op->target_out) {
+	if (op->target_out && !RL_MUTANT(CANCEL_ENDS_OP)) {
 		return; /* whatever the cancel's result: an op ends at its own last completion */
 	}
 	op->state = OP_IDLE;

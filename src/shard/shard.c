@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/host.h"
+#include "base/mutant.h"
 
 #define REAP_BATCH 64
 
@@ -159,7 +160,8 @@ rli_shard_arm_wake(struct rl_shard *shard)
 {
 	struct io_uring_sqe *sqe;
 
-	if (!op_is_idle(&shard->wake_op)) {
+	if (!op_is_idle(&shard->wake_op) ||
+	    (RL_MUTANT(WAKE_NOT_REARMED) && shard->wake_op.done != NULL)) {
 		return true;
 	}
 	sqe = rli_ring_sqe(shard->ring);

@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include "base/assert.h"
+#include "base/mutant.h"
 #include "shard/wheel_slot.h"
 
 #define WHEEL_DIGIT_BITS 6
@@ -35,7 +36,8 @@ struct wheel_place {
 static uint64_t
 wheel_tick_of(uint64_t deadline_ns)
 {
-	return (deadline_ns >> WHEEL_TICK_SHIFT) + ((deadline_ns & (WHEEL_TICK_NS - 1)) != 0);
+	return (deadline_ns >> WHEEL_TICK_SHIFT) +
+	       ((deadline_ns & (WHEEL_TICK_NS - 1)) != 0 && !RL_MUTANT(TIMER_EARLY));
 }
 
 static void

@@ -59,11 +59,6 @@ run_config(void)
 	config.conns_max = (uint32_t)sim_between(1, 40);
 	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
 	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
-	if (config.conns_policy == RL_CONNS_PAUSE &&
-	    config.conns_max <= 3 * config.accepts_in_flight) {
-		/* room for accepts of every listener: one could hold all of them for ever */
-		config.conns_max = 3 * config.accepts_in_flight + 1;
-	}
 	config.backlog = (uint32_t)sim_between(1, 32);
 	config.mailbox_max = (uint32_t)sim_between(1, 16);
 	config.messages_max = (uint32_t)sim_between(8, 64);

@@ -165,6 +165,35 @@ listener_full_pauses_until_there_is_room(void **state)
 	scene_end();
 }
 
+/* One place, two listeners: neither's waiting accept keeps the other's clients out for ever. */
+static void
+listener_paused_does_not_starve_another(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 1, .accepts_in_flight = 4,
+					    .conns_policy = RL_CONNS_PAUSE);
+	struct scene first = { 0 };
+	struct scene second = { 0 };
+	struct sk_sock *peers[3];
+
+	(void)state;
+	scene_end();
+	sim_new_with(&config, 23);
+	scene_listen(&first, TCP, NULL);
+	scene_listen(&second, TCP, NULL);
+	peers[0] = scene_connect(&second);
+	assert_int_equal(second.live, 1);
+	peers[1] = scene_connect(&first);
+	peers[2] = scene_connect(&second);
+	assert_int_equal(first.live + second.live, 1);
+	scene_close(peers[0]);
+	assert_int_equal(first.live + second.live, 1);
+	scene_close(peers[1]);
+	scene_close(peers[2]);
+	assert_int_equal(first.stops[RL_REASON_PEER_FIN], 1);
+	assert_int_equal(second.stops[RL_REASON_PEER_FIN], 2);
+	scene_end();
+}
+
 /* A persistent lack of descriptors: retried ever more seldom, never in a loop (pitfall 85). */
 static void
 listener_without_descriptors_backs_off(void **state)
@@ -403,6 +432,7 @@ main(void)
 		CASE(listener_unix_is_shared_by_all_shards),
 		CASE(listener_full_refuses_at_once),
 		CASE(listener_full_pauses_until_there_is_room),
+		CASE(listener_paused_does_not_starve_another),
 		CASE(listener_without_descriptors_backs_off),
 		CASE(close_flushes_and_discards_what_still_comes),
 		CASE(close_lingers_no_longer_than_told),
