@@ -7,7 +7,7 @@
 deps_packages()
 {
 	case $1 in
-	build) echo build-essential cmake ninja-build pkg-config liburing-dev libck-dev ;;
+	build) echo build-essential cmake ninja-build pkg-config liburing-dev ;;
 	test) echo libcmocka-dev python3 util-linux clang-format-19 ;;
 	clang) echo clang llvm libclang-rt-dev ;;
 	tidy) echo clang-tidy-19 ;;
