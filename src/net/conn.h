@@ -3,7 +3,8 @@
  * Connections: an actor's byte stream.
  *
  *	conn.c           birth, the order of its messages, death
- *	conn_recv.c      receiving: arm, slices, leftovers, pause
+ *	conn_recv.c      receiving: arm, park, pause
+ *	conn_input.c     slices and leftovers on their way to the actor
  *	conn_send.c      sending: output, one gathered send in flight
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
@@ -159,6 +160,14 @@ void rli_conn_mark(struct conn *conn);
 
 /* Receiving is armed, parked or cancelled as the state wants it. False: come again. */
 bool rli_conn_recv_flush(struct conn *conn);
+
+/* Automatic pause: an actor that has too much output waiting gets no more input. */
+bool rli_conn_recv_is_held(const struct conn *conn);
+
+/* Take the oldest lent buffer off the list; there is one. */
+uint16_t rli_conn_lent_pop(struct conn *conn);
+
+/* conn_input.c */
 
 /* Something can be delivered; and deliver it. */
 bool rli_conn_recv_is_due(const struct conn *conn);

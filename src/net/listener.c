@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Accepting on one shard. Invariants: connections never exceed conns_max, and under "pause" accepts
- * in flight are as many as there is room for, or one per listener, so that none starves another (what
- * it brings while there is no room is held); the file table has room for conns_max plus every
+ * in flight are as many as there is room for, or one per listener, so that none starves another
+ * (what it brings while there is no room is held); the file table has room for conns_max plus every
  * accept, so the kernel never finds it full; an accept that failed is tried again, at once or after
  * a back-off, and only a broken socket ends a listener.
  */

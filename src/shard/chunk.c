@@ -11,7 +11,8 @@
 #include "base/assert.h"
 #include "base/host.h"
 
-#define CHUNK_NO_CLASS UINT8_MAX
+#define CHUNK_NO_CLASS	 UINT8_MAX
+#define CHUNK_STEP_BYTES ((size_t)CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES)
 
 static const uint32_t class_bytes[CHUNK_CLASSES] = { 256, 1024, 4096, 16384, 65536 };
 
@@ -21,7 +22,7 @@ chunk_class(size_t bytes)
 	uint8_t class = 0;
 
 	while (class < CHUNK_CLASSES - 1 && class_bytes[class] < bytes) {
-		class ++;
+		class += 1;
 	}
 	return class;
 }
@@ -44,8 +45,7 @@ chunk_page_round(size_t bytes)
 int
 rli_chunk_pool_init(struct chunk_pool *pool, size_t bytes)
 {
-	uint32_t steps = (uint32_t)((bytes + CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES - 1) /
-				    (CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES));
+	uint32_t steps = (uint32_t)((bytes + CHUNK_STEP_BYTES - 1) / CHUNK_STEP_BYTES);
 	uint32_t spans = steps * CHUNK_COMMIT_SPANS;
 	size_t table = chunk_page_round(spans * sizeof(struct chunk_span));
 	uint8_t *memory;
@@ -90,7 +90,7 @@ span_commit(struct chunk_pool *pool)
 {
 	uint8_t *at = pool->memory + (size_t)pool->spans_committed * CHUNK_SPAN_BYTES;
 
-	if (rli_host_pages_commit(at, (size_t)CHUNK_COMMIT_SPANS * CHUNK_SPAN_BYTES) != 0) {
+	if (rli_host_pages_commit(at, CHUNK_STEP_BYTES) != 0) {
 		return false;
 	}
 	pool->spans_committed += CHUNK_COMMIT_SPANS;
@@ -189,6 +189,7 @@ rli_chunk_take(struct chunk_pool *pool, size_t bytes)
 	if (span == NULL) {
 		return NULL;
 	}
+	RL_ASSERT(class < CHUNK_CLASSES);
 	if (span->free != NULL) {
 		chunk = span->free;
 		span->free = chunk->next;

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Input on its way to the actor. Bytes wait in up to three places, in this order: pending (what the
+ * actor left over), arrived (copied out of the ring while paused), lent (in the ring's buffers).
+ * One delivery is what is pending plus at most one slice of the others. Invariants: no byte of a
+ * leftover is copied twice, and it never exceeds recv_pending_max_bytes; a buffer goes home with
+ * its last byte.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/mutant.h"
+#include "net/conn.h"
+
+static void
+input_arrived_pop(struct conn *conn)
+{
+	struct chunk *chunk = conn->arrived_first;
+
+	conn->arrived_first = chunk->next;
+	if (conn->arrived_first == NULL) {
+		conn->arrived_last = NULL;
+	}
+	rli_chunk_give(&conn->shard->recv_pool, chunk);
+}
+
+bool
+rli_conn_recv_is_due(const struct conn *conn)
+{
+	if (conn->eof_delivered || (conn->paused && !RL_MUTANT(PAUSE_IGNORED)) || conn->again ||
+	    rli_conn_recv_is_held(conn)) {
+		return false;
+	}
+	return conn->arrived_first != NULL || conn->lent_first != BUFRING_NONE ||
+	       (conn->redeliver && conn->pending != NULL);
+}
+
+bool
+rli_conn_recv_is_over(const struct conn *conn)
+{
+	if (conn->paused || conn->again || rli_conn_recv_is_held(conn) || conn->eof_delivered) {
+		return false;
+	}
+	return (conn->eof_seen || conn->input_error != 0) &&
+	       (RL_MUTANT(EOF_OVERTAKES) ||
+		(conn->arrived_first == NULL && conn->lent_first == BUFRING_NONE));
+}
+
+/* The oldest slice that is not pending. */
+struct slice {
+	const uint8_t *data;
+	uint32_t len;
+};
+
+static struct slice
+input_front(const struct conn *conn)
+{
+	const struct bufring *bufring = &conn->shard->bufring;
+	const struct chunk *chunk = conn->arrived_first;
+
+	if (chunk != NULL) {
+		return (struct slice){ chunk->data + chunk->start, chunk->end - chunk->start };
+	}
+	if (conn->lent_first != BUFRING_NONE) {
+		const struct bufring_slot *slot = &bufring->slots[conn->lent_first];
+
+		return (struct slice){ rli_bufring_data(bufring, conn->lent_first) + slot->start,
+				       slot->len - slot->start };
+	}
+	return (struct slice){ NULL, 0 };
+}
+
+/* @bytes of the front slice are taken care of; the slice goes home with its last one. */
+static void
+input_take(struct conn *conn, uint32_t bytes)
+{
+	struct bufring *bufring = &conn->shard->bufring;
+	struct chunk *chunk = conn->arrived_first;
+
+	if (bytes == 0) {
+		return;
+	}
+	if (chunk != NULL) {
+		chunk->start += bytes;
+		conn->arrived_bytes -= bytes;
+		if (chunk->start == chunk->end) {
+			input_arrived_pop(conn);
+		}
+		if (conn->arrived_first == NULL) {
+			rli_conn_mark(conn); /* receiving may be armed again */
+		}
+		return;
+	}
+	bufring->slots[conn->lent_first].start += bytes;
+	if (bufring->slots[conn->lent_first].start == bufring->slots[conn->lent_first].len) {
+		rli_bufring_return(bufring, rli_conn_lent_pop(conn));
+	}
+}
+
+/* Append as much of the front slice as the limit allows. */
+static void
+input_join(struct conn *conn)
+{
+	uint32_t max = conn->shard->config->recv_pending_max_bytes;
+	struct pending *pending = conn->pending;
+	struct slice slice = input_front(conn);
+	uint32_t room = max - (pending->end - pending->start);
+	uint32_t bytes = slice.len < room ? slice.len : room;
+
+	if (pending->end + bytes > 2 * max) {
+		/* at most max bytes move after more than max were consumed: no byte moves twice */
+		memmove(pending->data, pending->data + pending->start,
+			pending->end - pending->start);
+		pending->end -= pending->start;
+		pending->start = 0;
+	}
+	if (bytes > 0) {
+		memcpy(pending->data + pending->end, slice.data, bytes);
+		pending->end += bytes;
+		input_take(conn, bytes);
+	}
+}
+
+static void
+input_pending_give(struct conn *conn)
+{
+	if (conn->pending != NULL) {
+		rli_slab_give(&conn->shard->net->pendings, conn->pending);
+		conn->pending = NULL;
+	}
+}
+
+/* Keep what the actor left of the front slice. False: no memory, or more than the limit. */
+static bool
+input_leave(struct conn *conn, uint32_t consumed)
+{
+	struct slice slice = input_front(conn);
+
+	input_take(conn, consumed);
+	if (consumed == slice.len) {
+		return true;
+	}
+	if (RL_MUTANT(LEFTOVER_LOST)) {
+		input_take(conn, slice.len - consumed);
+		return true;
+	}
+	conn->pending = rli_slab_take(&conn->shard->net->pendings);
+	if (conn->pending == NULL) {
+		rli_conn_cut(conn, RL_REASON_MEMORY, -ENOMEM);
+		return false;
+	}
+	conn->pending->start = 0;
+	conn->pending->end = 0;
+	input_join(conn);
+	return true;
+}
+
+/* Call the handler with @slice; how much it consumed goes to *consumed. */
+static int
+input_call(struct conn *conn, struct slice slice, uint32_t *consumed)
+{
+	struct net_view *view = &conn->shard->net->view;
+	struct rl_msg msg = { .kind = RL_MSG_RECV };
+	int answer;
+
+	msg.recv.data = slice.data;
+	msg.recv.len = slice.len;
+	*view = (struct net_view){ .conn = conn, .len = slice.len };
+	answer = rli_actor_deliver(conn->actor, &msg);
+	if (!view->told) {
+		view->consumed = answer == -EAGAIN ? 0 : slice.len;
+	}
+	view->conn = NULL;
+	*consumed = (uint32_t)view->consumed;
+	return answer;
+}
+
+static void
+input_answered(struct conn *conn, int answer)
+{
+	if (answer != -EAGAIN) {
+		rli_actor_answered(conn->actor, RL_MSG_RECV, answer);
+		return;
+	}
+	if (conn->actor->life == ACTOR_ENDING) {
+		return;
+	}
+	conn->again = true;
+	rli_conn_mark(conn);
+	if (!conn->writable_owed) {
+		counters_add(&conn->shard->counters, again_unowed, 1);
+	}
+}
+
+/* The limit is reached, nothing was consumed, and more may come: waiting would be for ever. */
+static bool
+input_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
+{
+	const struct pending *pending = conn->pending;
+
+	return pending != NULL && consumed == 0 && answer != -EAGAIN && !conn->final_delivered &&
+	       conn->actor->life != ACTOR_ENDING &&
+	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes;
+}
+
+/* One delivery: what is pending plus at most one slice, or one slice in place. */
+void
+rli_conn_recv_deliver(struct conn *conn)
+{
+	uint32_t consumed;
+	int answer;
+
+	conn->redeliver = false;
+	if (conn->pending == NULL) {
+		answer = input_call(conn, input_front(conn), &consumed);
+		if (!input_leave(conn, consumed)) {
+			return;
+		}
+	} else {
+		struct pending *pending = conn->pending;
+
+		input_join(conn);
+		answer = input_call(conn,
+				    (struct slice){ pending->data + pending->start,
+						    pending->end - pending->start },
+				    &consumed);
+		pending->start += consumed;
+		if (pending->start == pending->end) {
+			input_pending_give(conn);
+		}
+	}
+	input_answered(conn, answer);
+	if (input_is_stuck(conn, consumed, answer)) {
+		rli_conn_cut(conn, RL_REASON_LIMIT, 0);
+	}
+}
+
+/* A leftover comes once more before the end; then EOF, or the end itself after an error. */
+void
+rli_conn_recv_deliver_end(struct conn *conn)
+{
+	struct rl_msg msg = { .kind = RL_MSG_EOF };
+
+	if (conn->input_error != 0) {
+		conn->eof_delivered = true;
+		rli_conn_failed(conn, conn->input_error);
+		return;
+	}
+	if (conn->pending != NULL && !conn->final_delivered) {
+		conn->final_delivered = true;
+		rli_conn_recv_deliver(conn);
+		return;
+	}
+	conn->eof_delivered = true;
+	if (conn->pending != NULL) {
+		msg.eof.leftover_bytes = conn->pending->end - conn->pending->start;
+	}
+	rli_actor_answered(conn->actor, msg.kind, rli_actor_deliver(conn->actor, &msg));
+}
+
+void
+rli_conn_recv_discard(struct conn *conn)
+{
+	struct counters *counters = &conn->shard->counters;
+	struct slice slice;
+
+	while ((slice = input_front(conn)).len != 0) {
+		counters_add(counters, bytes_discarded, slice.len);
+		input_take(conn, slice.len);
+	}
+	input_pending_give(conn);
+}
+
+void
+rl_conn_consumed(struct rl_actor *self, size_t bytes)
+{
+	struct net_view *view = &self->shard->net->view;
+
+	RL_ASSERT(self->running);
+	RL_ASSERT(view->conn != NULL);
+	RL_ASSERT(view->conn == self->conn);
+	RL_ASSERT(bytes <= view->len);
+	view->consumed = bytes;
+	view->told = true;
+}
