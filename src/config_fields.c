@@ -49,7 +49,7 @@ static const struct config_number config_numbers[] = {
 	/* because an overflow ends multishots; the kernel has 65,536 at most */
 	{ CONFIG_NUMBER(cq_entries), 256, 65536, 0, true },
 	/* because a turn should stay below some milliseconds */
-	{ CONFIG_NUMBER(turn_cqes_max), 16, 65536, 4096, false },
+	{ CONFIG_NUMBER(turn_cqes_max), 32, 65536, 4096, false },
 	{ CONFIG_NUMBER(turn_actors_max), 1, 65536, 1024, false },
 	/* because one actor's flood must not starve the others, and a batch keeps its state warm */
 	{ CONFIG_NUMBER(actor_batch_max), 1, 1024, 16, false },

@@ -18,6 +18,7 @@
 #include "system.h"
 
 #define TURN_MESSAGES_MAX 1024 /* from foreign threads, per turn */
+#define TURN_TIMERS_MAX	  4096 /* the rest is due still, and the turn does not wait */
 
 /*
  * Backlog: an enter does at most max(20, wait_nr) pieces of task work. After this many turns in a
@@ -156,7 +157,11 @@ turn_timers(struct rl_shard *shard)
 	struct timer *timer;
 
 	rli_wheel_expire(&shard->wheel, shard->now_ns);
-	while ((timer = rli_wheel_due_pop(&shard->wheel)) != NULL) {
+	for (uint32_t i = 0; i < TURN_TIMERS_MAX; i++) {
+		timer = rli_wheel_due_pop(&shard->wheel);
+		if (timer == NULL) {
+			return;
+		}
 		timer_due(shard, timer);
 	}
 }

@@ -117,7 +117,8 @@ listener_unlisten(struct opening *opening)
 	struct control_request requests[ID_SHARDS_MAX];
 
 	(void)ask_all(opening, CONTROL_UNLISTEN, requests); /* closing can't fail */
-	rli_sys_unix_unlink(&opening->listener->bound);
+	/* not if somebody else has taken the path meanwhile */
+	(void)rli_sys_unix_unlink_stale(&opening->listener->bound);
 }
 
 /* All or none: who did begin stops again. */
@@ -294,7 +295,8 @@ rli_system_remove_sockets(struct rl_system *system)
 {
 	for (uint32_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
 		if (system->listeners[i].open) {
-			rli_sys_unix_unlink(&system->listeners[i].bound);
+			/* as in listener_unlisten(); our sockets are closed by now */
+			(void)rli_sys_unix_unlink_stale(&system->listeners[i].bound);
 		}
 	}
 }

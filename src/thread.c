@@ -233,10 +233,12 @@ thread_set_create(struct rl_system *system)
 	(void)pthread_sigmask(SIG_BLOCK, &ours, &set->mask_before);
 	set->signalfd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (set->signalfd < 0) {
+		int rc = -errno; /* a log sink may change it */
+
 		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
 			"can't make a signalfd: %s; see RLIMIT_NOFILE (ulimit -n)",
-			rli_errno_text(-errno));
-		return -errno;
+			rli_errno_text(rc));
+		return rc;
 	}
 	return 0;
 }

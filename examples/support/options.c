@@ -18,7 +18,7 @@ enum {
 	OPTIONS_FIRST = 256, /* above every character that getopt_long() could mean */
 	OPTIONS_HELP_COLUMN = 26,
 	OPTIONS_CPU_MAX = 1023,
-	OPTIONS_CONNS_MAX = 1 << 20,
+	OPTIONS_CONNS_MAX = 1044480, /* as struct rl_config has it */
 	OPTIONS_SHARDS_MAX = 256,
 };
 
@@ -261,7 +261,7 @@ static const struct options_flag options_listens[] = {
 	  options_apply_listen },
 	{ "accept-mode", "MODE", "who accepts: per_shard (the default) or round_robin",
 	  options_apply_accept_mode },
-	{ "conns-max", "N", "connections per shard, 1 to 1048576 (by the limit of open files)",
+	{ "conns-max", "N", "connections per shard, 1 to 1044480 (by the limit of open files)",
 	  options_apply_conns_max },
 	{ NULL, NULL, NULL, NULL },
 };

@@ -80,7 +80,7 @@ struct rl_config {
 	 * 16384 or that: an overflow ends multishots.
 	 */
 	uint32_t cq_entries;
-	/** Completions taken per turn, 16 to 65536. Default 4096: some milliseconds. */
+	/** Completions taken per turn, 32 to 65536. Default 4096: some milliseconds. */
 	uint32_t turn_cqes_max;
 	/** Actors run per turn, 1 to 65536. Default 1024, for the same reason. */
 	uint32_t turn_actors_max;
@@ -143,8 +143,8 @@ struct rl_config {
 	uint32_t send_high_bytes;
 	/**
 	 * No connection queues more: at least send_high_bytes + recv_pending_max_bytes +
-	 * recv_buffer_bytes, to 1 GiB, at most send_pool_bytes. Default 1 MiB, or the least that
-	 * this allows.
+	 * recv_buffer_bytes, to 1 GiB, at most half of send_pool_bytes. Default 1 MiB, or the
+	 * least that this allows.
 	 */
 	uint32_t send_cap_bytes;
 

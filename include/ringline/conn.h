@@ -129,7 +129,10 @@ RL_EXPORT void rl_conn_consumed(struct rl_actor *self, size_t bytes);
 RL_EXPORT int rl_conn_pause(struct rl_actor *self);
 
 /**
- * Undo rl_conn_pause(), and ask again for bytes that an -EAGAIN left behind.
+ * Undo rl_conn_pause(), and ask again at once for the bytes that were left unconsumed.
+ *
+ * In the answer to an RL_MSG_RECV of which nothing was consumed it brings nothing back by itself:
+ * that would spin.
  *
  * @param self  The connection's own actor.
  *
@@ -158,7 +161,8 @@ RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
  *
  * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
  * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
- * at the end of all that. A connection that is not open yet just ends.
+ * at the end of all that. What the peer has not read by the linger deadline can be lost, if it
+ * still sends: its next byte is then answered by RST. A connection that is not open yet just ends.
  *
  * @param self  The connection's own actor.
  *

@@ -28,7 +28,8 @@ struct rl_listener_options {
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
  * Returns when every shard listens; on failure none does, and one log line says why. A TCP port
- * that somebody else listens on is -EADDRINUSE although the shards share it among themselves.
+ * that somebody else listens on is -EADDRINUSE although the shards share it among themselves; only
+ * two programs of one user that open it in the same instant can both get it.
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;

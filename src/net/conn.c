@@ -207,6 +207,9 @@ rli_conn_failed(struct conn *conn, int error)
 void
 rli_conn_cut(struct conn *conn, enum rl_reason reason, int error)
 {
+	if (conn->state >= CONN_CANCELLING) {
+		return; /* it ends already, and the first reason counts */
+	}
 	conn->abort = true;
 	if (conn->actor->life == ACTOR_ENDING) {
 		/* the graceful end did not come to its end: this is why */

@@ -225,7 +225,7 @@ void rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns);
 /* Something that kept a deadline from running has changed. */
 void rli_conn_deadline_update(struct conn *conn);
 
-/* The actor paused: the first-byte deadline stands still until it resumes. */
+/* Input is paused or held: the first-byte deadline stands still until it goes on. */
 void rli_conn_deadline_pause(struct conn *conn);
 void rli_conn_deadline_resume(struct conn *conn);
 

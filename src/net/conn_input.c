@@ -172,6 +172,9 @@ input_call(struct conn *conn, struct slice slice, uint32_t *consumed)
 	}
 	view->conn = NULL;
 	*consumed = (uint32_t)view->consumed;
+	if (*consumed == 0) {
+		conn->redeliver = false; /* a resume by who took nothing would spin */
+	}
 	return answer;
 }
 
@@ -192,7 +195,7 @@ input_answered(struct conn *conn, int answer)
 	}
 }
 
-/* The limit is reached, nothing was consumed, and more may come: waiting would be for ever. */
+/* The limit is reached, nothing was consumed, and more has come: waiting would be for ever. */
 static bool
 input_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 {
@@ -200,7 +203,8 @@ input_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 
 	return pending != NULL && consumed == 0 && answer != -EAGAIN && !conn->final_delivered &&
 	       conn->actor->life != ACTOR_ENDING &&
-	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes;
+	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes &&
+	       input_front(conn).len != 0;
 }
 
 /* One delivery: what is pending plus at most one slice, or one slice in place. */

@@ -128,6 +128,19 @@ recv_cancel(struct conn *conn)
 	return rli_op_cancel(conn->shard, &conn->recv);
 }
 
+/* The first-byte deadline stands still while input is held; a pause has stopped it already. */
+static void
+recv_set_held(struct conn *conn, bool held)
+{
+	conn->held = held;
+	if (!conn->paused && held) {
+		rli_conn_deadline_pause(conn);
+	} else if (!conn->paused) {
+		rli_conn_deadline_resume(conn);
+	}
+	rli_conn_deadline_update(conn);
+}
+
 /*
  * Output above the high mark often leaves inline with this very turn's enter, so the first look
  * only remembers; the second, one turn later, pauses.
@@ -136,7 +149,7 @@ static bool
 recv_flush_held(struct conn *conn)
 {
 	if (!conn->held) {
-		conn->held = true;
+		recv_set_held(conn, true);
 		return false;
 	}
 	recv_hold(conn);
@@ -146,18 +159,20 @@ recv_flush_held(struct conn *conn)
 bool
 rli_conn_recv_flush(struct conn *conn)
 {
+	bool held = rli_conn_recv_is_held(conn);
+
+	if (conn->held && !held) {
+		recv_set_held(conn, false);
+	}
 	if (!recv_is_wanted(conn)) {
-		if (conn->state == CONN_OPEN && (conn->paused || conn->again)) {
+		/* also when input is over: what is left of it must not keep the shard's buffers */
+		if (conn->state == CONN_OPEN && (conn->paused || conn->again || held)) {
 			recv_hold(conn);
 		}
 		return recv_cancel(conn);
 	}
-	if (rli_conn_recv_is_held(conn)) {
+	if (held) {
 		return recv_flush_held(conn);
-	}
-	if (conn->held) {
-		conn->held = false;
-		rli_conn_deadline_update(conn);
 	}
 	if (!op_is_idle(&conn->recv) || conn->arrived_first != NULL ||
 	    list_is_linked(&conn->parked)) {
@@ -278,7 +293,7 @@ static void
 recv_go_on(struct conn *conn)
 {
 	conn->again = false;
-	conn->redeliver = conn->pending != NULL;
+	conn->redeliver = true;
 	conn->active_ns = conn->shard->now_ns;
 	rli_conn_deadline_update(conn);
 	rli_conn_mark(conn);
@@ -303,7 +318,9 @@ rl_conn_pause(struct rl_actor *self)
 	}
 	if (!conn->paused) {
 		conn->paused = true;
-		rli_conn_deadline_pause(conn);
+		if (!conn->held) {
+			rli_conn_deadline_pause(conn);
+		}
 		rli_conn_mark(conn);
 	}
 	return 0;
@@ -320,7 +337,9 @@ rl_conn_resume(struct rl_actor *self)
 	}
 	if (conn->paused) {
 		conn->paused = false;
-		rli_conn_deadline_resume(conn);
+		if (!conn->held) {
+			rli_conn_deadline_resume(conn);
+		}
 	}
 	recv_go_on(conn);
 	rli_actor_ready(self);

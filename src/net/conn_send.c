@@ -95,21 +95,25 @@ send_refused(struct conn *conn, size_t len)
 	return -EAGAIN;
 }
 
-/*
- * The pool is empty: wait until chunks come home. If none is out, the host has no memory to put
- * behind the pool, and only trying again will tell when it has.
- */
+/* Chunks that come home are what is waited for; this is for when none does that would be told. */
+static void
+send_retry_later(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	if (!net->starved_timer.armed) {
+		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
+	}
+}
+
+/* The pool is empty, or the host has no memory to put behind it: see rli_conn_send_feed(). */
 static int
 send_starved(struct conn *conn, size_t len)
 {
-	struct rl_shard *shard = conn->shard;
-	struct net *net = shard->net;
+	struct net *net = conn->shard->net;
 
 	if (!list_is_linked(&conn->starved)) {
 		list_push_back(&net->starved, &conn->starved);
-	}
-	if (shard->send_pool.chunks_taken == 0 && !net->starved_timer.armed) {
-		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
 	}
 	return send_refused(conn, len);
 }
@@ -376,6 +380,10 @@ rli_conn_send_feed(struct rl_shard *shard)
 		net->chunks_home--;
 	}
 	net->chunks_home = 0;
+	if (!list_is_empty(&net->starved)) {
+		/* who was told may need nothing any more: the rest must not depend on it */
+		send_retry_later(shard);
+	}
 }
 
 void

@@ -26,11 +26,11 @@ int rli_sys_dup(int fd);
  */
 int rli_sys_probe(const struct url *url);
 
-/* Is nobody listening at this Unix path although the socket file exists? Then remove the file. */
+/*
+ * Remove the socket file of a Unix URL if nobody listens on it. 0 also when there is none, and for
+ * everything but Unix paths; -EADDRINUSE: somebody listens; -EEXIST: it is not a socket.
+ */
 int rli_sys_unix_unlink_stale(const struct url *url);
-
-/* Remove the socket file of a Unix listener of ours; abstract names need nothing. */
-void rli_sys_unix_unlink(const struct url *url);
 
 /* The address that @fd is bound to. 0 or a negative errno. */
 int rli_sys_bound(int fd, struct url *url);

@@ -124,14 +124,6 @@ rli_sys_unix_unlink_stale(const struct url *url)
 	return unlink(path) != 0 && errno != ENOENT ? -errno : 0;
 }
 
-void
-rli_sys_unix_unlink(const struct url *url)
-{
-	if (sys_unix_has_file(url)) {
-		(void)unlink(url->sockaddr.un.sun_path); /* gone already is as good */
-	}
-}
-
 int
 rli_sys_bound(int fd, struct url *url)
 {

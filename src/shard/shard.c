@@ -148,10 +148,16 @@ rli_shard_fini(struct rl_shard *shard)
 static void
 wake_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 {
-	/* the turn drains the inbox whatever the counter said, and arms the read again */
 	(void)op;
-	(void)res;
 	(void)flags;
+	if (res < 0 && res != -EINTR && res != -EAGAIN && res != -ECANCELED) {
+		/* read again all the same: a shard that can't be woken is worse than a busy one */
+		rli_log_limited(shard->log, &shard->limit_wake, shard->now_ns, RL_LOG_ERROR,
+				(int)shard->id, "can't read the eventfd that wakes the shard: %s",
+				rli_errno_text(res));
+		return;
+	}
+	/* the turn drains the inbox whatever the counter said, and arms the read again */
 	counters_add(&shard->counters, wakeups, 1);
 }
 

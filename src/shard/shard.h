@@ -66,6 +66,7 @@ struct rl_shard {
 	struct sleep sleep;
 	struct op wake_op; /* the read that is always armed on the eventfd */
 	uint64_t wake_value; /* where it reads to */
+	struct log_limit limit_wake;
 
 	bool behind; /* the last enter may have left work behind in the kernel */
 	uint32_t backlog_turns; /* in a row that took a full batch and left more */

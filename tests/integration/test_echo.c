@@ -132,7 +132,7 @@ echo_with_short_queues_loses_nothing(void **state)
 	struct rig *rig = *state;
 
 	rig_start(rig, RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 256,
-				 .turn_cqes_max = 16, .turn_actors_max = 3));
+				 .turn_cqes_max = 32, .turn_actors_max = 3));
 	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
 	echo_run_clients(rig, 250, 20000);
 	rig_end(rig);

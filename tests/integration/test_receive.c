@@ -301,7 +301,7 @@ leftover_above_the_limit_ends_with_limit(void **state)
 	rig_start(rig, RL_CONFIG());
 	rig_listen(rig, "tcp://127.0.0.1:0", &lines, probe);
 
-	/* one byte less than the limit may wait for its end */
+	/* as many as the limit may wait for their end */
 	memset(block, 'x', sizeof(block));
 	fd = client_dial(rig->url);
 	client_send(fd, block, 65535);
@@ -314,6 +314,9 @@ leftover_above_the_limit_ends_with_limit(void **state)
 
 	fd = client_dial(rig->url);
 	client_send(fd, block, 65536);
+	rig_assert_idle(rig);
+	assert_int_equal(probe->stopped[RL_REASON_LIMIT], 0);
+	client_send(fd, block, 1);
 	client_expect_reset(fd);
 	client_close(fd);
 	rig_await(rig, probe->stopped[RL_REASON_LIMIT], 1);

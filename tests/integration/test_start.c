@@ -39,7 +39,7 @@ static const struct bad bads[] = {
 	BAD(cq_entries, 128),
 	BAD(cq_entries, 131072),
 	BAD(cq_entries, 2048),
-	BAD(turn_cqes_max, 15),
+	BAD(turn_cqes_max, 31),
 	BAD(turn_cqes_max, 65537),
 	BAD(turn_actors_max, 65537),
 	BAD(actor_batch_max, 1025),
@@ -111,7 +111,7 @@ static void
 start_with_values_at_the_edges_works(void **state)
 {
 	static const struct rl_config edges[] = {
-		PLAIN(.sq_entries = 64, .cq_entries = 256, .turn_cqes_max = 16,
+		PLAIN(.sq_entries = 64, .cq_entries = 256, .turn_cqes_max = 32,
 		      .turn_actors_max = 1, .actor_batch_max = 1, .mailbox_max = 1,
 		      .messages_max = 1, .timers_max = 1, .conns_max = 1, .actors_max = 1,
 		      .accepts_in_flight = 1, .backlog = 1, .recv_buffers = 8,

@@ -53,7 +53,7 @@ run_config(void)
 
 	config.sq_entries = run_power_of_two(6, 7);
 	config.cq_entries = 4 * config.sq_entries;
-	config.turn_cqes_max = (uint32_t)sim_between(16, 64);
+	config.turn_cqes_max = (uint32_t)sim_between(32, 64);
 	config.turn_actors_max = (uint32_t)sim_between(1, 32);
 	config.actor_batch_max = (uint32_t)sim_between(1, 8);
 	config.conns_max = (uint32_t)sim_between(1, 40);

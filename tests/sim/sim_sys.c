@@ -63,12 +63,6 @@ rli_sys_unix_unlink_stale(const struct url *url)
 	return 0;
 }
 
-void
-rli_sys_unix_unlink(const struct url *url)
-{
-	(void)url;
-}
-
 int
 rli_sys_bound(int fd, struct url *url)
 {

@@ -43,7 +43,7 @@ static const struct number numbers[] = {
 	{ FIELD(shards), 1, 256, 256, false, ALONE },
 	{ FIELD(sq_entries), 64, 16384, 1024, true, ALONG_CQ },
 	{ FIELD(cq_entries), 256, 65536, 16384, true, ALONG_SQ },
-	{ FIELD(turn_cqes_max), 16, 65536, 4096, false, ALONE },
+	{ FIELD(turn_cqes_max), 32, 65536, 4096, false, ALONE },
 	{ FIELD(turn_actors_max), 1, 65536, 1024, false, ALONE },
 	{ FIELD(actor_batch_max), 1, 1024, 16, false, ALONE },
 	{ FIELD(actors_max), 1, 16777215, 65536 + 1024, false, ALONG_CONNS },
