@@ -17,6 +17,7 @@
 #define SEND_IOVECS_MAX 64
 
 #define SEND_RETRY_NS 10000000 /* 10 ms */
+#define SEND_FEED_MAX 64 /* of those who wait for memory are told in one turn */
 
 /* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
 static struct chunk *
@@ -95,23 +96,13 @@ send_refused(struct conn *conn, size_t len)
 	return -EAGAIN;
 }
 
-/* Chunks that come home are what is waited for; this is for when none does that would be told. */
-static void
-send_retry_later(struct rl_shard *shard)
-{
-	struct net *net = shard->net;
-
-	if (!net->starved_timer.armed) {
-		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
-	}
-}
-
 /* The pool is empty, or the host has no memory to put behind it: see rli_conn_send_feed(). */
 static int
 send_starved(struct conn *conn, size_t len)
 {
 	struct net *net = conn->shard->net;
 
+	net->starved_refused++;
 	if (!list_is_linked(&conn->starved)) {
 		list_push_back(&net->starved, &conn->starved);
 	}
@@ -367,22 +358,33 @@ rli_conn_send_deliver_writable(struct conn *conn)
 	rli_actor_answered(conn->actor, msg.kind, rli_actor_deliver(conn->actor, &msg));
 }
 
-/* As many of those who wait as chunks came home: each tries again, in the order they came. */
+/*
+ * Those who wait try again in the order they came: some when chunks came home, and more as long as
+ * some of those who were told did not need the memory after all. When all are refused again, nobody
+ * is told before the next chunk comes home; if none is out, the host has no memory to put behind
+ * the pool, and only time will tell.
+ */
 void
 rli_conn_send_feed(struct rl_shard *shard)
 {
 	struct net *net = shard->net;
+	bool unused = net->starved_refused < net->starved_told;
+	uint32_t told = 0;
 
-	while (net->chunks_home > 0 && !list_is_empty(&net->starved)) {
-		struct conn *conn = list_entry(list_pop_front(&net->starved), struct conn, starved);
+	if (net->chunks_home > 0 || unused) {
+		while (told < SEND_FEED_MAX && !list_is_empty(&net->starved)) {
+			struct list_node *node = list_pop_front(&net->starved);
 
-		rli_actor_ready(conn->actor);
-		net->chunks_home--;
+			rli_actor_ready(list_entry(node, struct conn, starved)->actor);
+			told++;
+		}
 	}
 	net->chunks_home = 0;
-	if (!list_is_empty(&net->starved)) {
-		/* who was told may need nothing any more: the rest must not depend on it */
-		send_retry_later(shard);
+	net->starved_refused = 0;
+	net->starved_told = told;
+	if (told == 0 && !list_is_empty(&net->starved) && shard->send_pool.chunks_taken == 0 &&
+	    !net->starved_timer.armed) {
+		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
 	}
 }
 

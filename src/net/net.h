@@ -41,6 +41,8 @@ struct net {
 	uint32_t conns_count;
 	uint32_t accepts_armed;
 	struct timer starved_timer;
+	uint32_t starved_told; /* at the last flush */
+	uint32_t starved_refused; /* since then */
 	uint32_t chunks_home; /* send chunks given back since the last flush */
 	bool draining;
 	bool listeners_dirty;
