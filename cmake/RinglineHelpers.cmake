@@ -63,14 +63,15 @@ function(rl_program target)
 endfunction()
 
 # rl_test(<label> <name> [SOURCES <file>...] [LIBS <library>...] [ARGS <argument>...]
-#         [ENV <NAME=value>...] [TIMEOUT <seconds>] [PROCESSORS <n>] [FALLBACKS])
+#         [ENV <NAME=value>...] [TIMEOUT <seconds>] [PROCESSORS <n>] [FALLBACKS] [ROUND_ROBIN])
 #
 # Builds test_<label>_<name> from SOURCES, by default test_<name>.c or <name>.c, and makes the ctest
 # entry <label>.<name>. LIBS is what it tests: by default ringline_sim for label sim, and
 # ringline_internal otherwise; cmocka comes along. FALLBACKS makes one more entry for each item of
-# RINGLINE_FALLBACKS, <label>.<name>.without_<item>, with RL_TEST_WITHOUT=<item> in its environment.
+# RINGLINE_FALLBACKS, <label>.<name>.without_<item>, with RL_TEST_WITHOUT=<item> in its environment;
+# ROUND_ROBIN one more, <label>.<name>.round_robin, with RL_TEST_ACCEPT=round_robin.
 function(rl_test label name)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "FALLBACKS" "TIMEOUT;PROCESSORS" "SOURCES;LIBS;ARGS;ENV")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "FALLBACKS;ROUND_ROBIN" "TIMEOUT;PROCESSORS" "SOURCES;LIBS;ARGS;ENV")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "rl_test(${label} ${name}): what is ${arg_UNPARSED_ARGUMENTS}?")
   endif()
@@ -104,6 +105,9 @@ function(rl_test label name)
   endif()
 
   set(runs "${label}.${name}")
+  if(arg_ROUND_ROBIN)
+    list(APPEND runs "${label}.${name}.round_robin")
+  endif()
   if(arg_FALLBACKS AND RL_TEST_FALLBACKS)
     foreach(fallback IN LISTS RINGLINE_FALLBACKS)
       list(APPEND runs "${label}.${name}.without_${fallback}")
@@ -114,6 +118,8 @@ function(rl_test label name)
     set(env ${arg_ENV})
     if(run MATCHES "\\.without_(.+)$")
       list(APPEND env "RL_TEST_WITHOUT=${CMAKE_MATCH_1}")
+    elseif(run MATCHES "\\.round_robin$")
+      list(APPEND env "RL_TEST_ACCEPT=round_robin")
     endif()
     rl_test_properties(${run} ${label} ${arg_TIMEOUT} ${env})
     set_tests_properties(${run} PROPERTIES PROCESSORS ${arg_PROCESSORS})

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <ringline/shard.h>
+
 #include "config_parts.h"
 
 #define CONFIG_STRUCT_MAX   65536 /* no version of the struct ever comes near it */
@@ -142,11 +144,28 @@ config_resolve_actors(const struct config_resolver *resolver)
 	if (user->actors_max == 0) {
 		user->actors_max = user->conns_max + CONFIG_ACTORS_EXTRA;
 	}
+	if (user->monitors_max == 0) {
+		user->monitors_max = user->actors_max;
+	}
 	if (user->actors_max < user->conns_max) {
 		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,
 			"config: actors_max = %u: must be at least conns_max = %u, since every "
 			"connection is an actor",
 			user->actors_max, user->conns_max);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int
+config_check_shard(const struct config_resolver *resolver)
+{
+	const struct rl_shard_def *def = resolver->config->user.shard;
+
+	if (def != NULL && def->state_size > RL_SHARD_STATE_MAX) {
+		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"config: shard->state_size = %zu: must be at most %zu", def->state_size,
+			RL_SHARD_STATE_MAX);
 		return -EINVAL;
 	}
 	return 0;
@@ -165,6 +184,9 @@ rli_config_resolve(struct config *config, const struct rl_config *user,
 	}
 	if (rc == 0) {
 		rc = rli_config_fields_resolve(&resolver);
+	}
+	if (rc == 0) {
+		rc = config_check_shard(&resolver);
 	}
 	if (rc == 0) {
 		rc = rli_config_cpus_resolve(&resolver);

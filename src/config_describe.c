@@ -74,6 +74,9 @@ rli_config_describe(const struct config *config, char *out, size_t size)
 	describe_bytes(&line, ", high ", user->send_high_bytes);
 	describe_bytes(&line, ", cap ", user->send_cap_bytes);
 	describe_add(&line, ")");
+	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
+		describe_add(&line, ", round_robin");
+	}
 	if (user->without != 0) {
 		describe_add(&line, ", without 0x%x", user->without);
 	}

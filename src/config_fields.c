@@ -13,7 +13,7 @@
 
 #define CONFIG_FEATURES                                                                  \
 	(RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY | RL_FEATURE_REGISTERED_RING | \
-	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES)
+	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING)
 
 struct config_number {
 	const char *name;
@@ -61,6 +61,14 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(messages_max), 1, ID_SLOT_MAX + 1, 65536, false },
 	/* because a million is ordinary, and memory is committed only as they are used */
 	{ CONFIG_NUMBER(timers_max), 1, ID_SLOT_MAX, 1048576, false },
+	/* because servers have a few in flight per connection; committed as they are used */
+	{ CONFIG_NUMBER(requests_max), 1, ID_SLOT_MAX, 65536, false },
+	/* because a supervisor or a registry watches each actor once */
+	{ CONFIG_NUMBER(monitors_max), 1, ID_SLOT_MAX, 0, false },
+	/* because names are for services, not for connections */
+	{ CONFIG_NUMBER(names_max), 1, 1048576, 16384, false },
+	/* because polling burns a core; past 1 ms there is nothing left to win */
+	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */
 	{ CONFIG_NUMBER(conns_max), 1, 1044480, 0, false },
 	/* because it is a burst's worth, and each has its own address to fill in */
@@ -210,12 +218,6 @@ config_check_choices(const struct config_resolver *resolver)
 				row->count - 1);
 			return -EINVAL;
 		}
-	}
-	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
-		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,
-			"config: accept_mode = RL_ACCEPT_ROUND_ROBIN: not built yet, use "
-			"RL_ACCEPT_PER_SHARD");
-		return -EINVAL;
 	}
 	if (unknown != 0) {
 		rli_log(resolver->log, RL_LOG_ERROR, LOG_NO_SHARD,

@@ -3,7 +3,7 @@
  * How many connections fit into RLIMIT_NOFILE. Two limits are kept: a fixed file counts against
  * nothing, but a ring's table may not be longer than RLIMIT_NOFILE; and all plain descriptors of
  * the process together may not be more. Listeners, rings and eventfds are plain, connections that
- * are opened are plain, and without fixed files all are.
+ * are opened are plain, and without fixed files, or with an acceptor, all are.
  */
 #include "config_parts.h"
 
@@ -12,7 +12,10 @@
 #define CONFIG_CONNS_DEFAULT_MAX 65536
 #define CONFIG_FILES_SPARE	 16 /* stdin, stdout, stderr, and what else the program opens */
 
-/* Accepted sockets beyond conns_max that can exist for a moment, before they are refused. */
+/*
+ * Accepted sockets of a shard beyond conns_max that can exist for a moment, before they are refused
+ * (or, with an acceptor, are adopted).
+ */
 static uint64_t
 config_accepts(const struct rl_config *user)
 {
@@ -30,7 +33,13 @@ config_files_own(const struct rl_config *user)
 
 	per_shard += 1; /* its ring */
 	per_shard += 1; /* its eventfd */
-	per_shard += CONFIG_LISTENERS_MAX; /* its socket of each listener */
+	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
+		files += CONFIG_LISTENERS_MAX; /* one socket of each listener, for all shards */
+		files += 1; /* the acceptor's eventfd */
+		files += 1; /* what it has accepted and refuses */
+	} else {
+		per_shard += CONFIG_LISTENERS_MAX; /* its socket of each listener */
+	}
 	if ((user->without & RL_FEATURE_FIXED_FILES) != 0) {
 		per_shard += config_accepts(user);
 	}
@@ -78,9 +87,13 @@ rli_config_files_resolve(const struct config_resolver *resolver)
 {
 	struct rl_config *user = &resolver->config->user;
 	uint64_t nofile = resolver->machine->nofile;
-	uint64_t most = config_conns_most(user, nofile);
 	uint64_t conns = user->conns_max;
+	uint64_t most;
 
+	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
+		user->without |= RL_FEATURE_FIXED_FILES; /* the acceptor's sockets are plain */
+	}
+	most = config_conns_most(user, nofile);
 	if (conns == 0) {
 		conns = config_conns_default(user, nofile);
 		if (user->actors_max != 0) {

@@ -9,8 +9,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "actor/actor.h"
+#include "actor/actor_mesh.h"
+#include "actor/actor_run.h"
+#include "actor/actor_send.h"
 #include "actor/actor_timer.h"
+#include "actor/hooks.h"
+#include "actor/request.h"
 #include "base/host.h"
 #include "base/mutant.h"
 #include "net/conn.h"
@@ -18,6 +22,7 @@
 #include "system.h"
 
 #define TURN_MESSAGES_MAX 1024 /* from foreign threads, per turn */
+#define TURN_MESH_MAX	  4096 /* from other shards, per turn */
 #define TURN_TIMERS_MAX	  4096 /* the rest is due still, and the turn does not wait */
 
 /*
@@ -31,9 +36,19 @@
 #define BACKLOG_WAIT_NR 32
 #define BACKLOG_WAIT_US 100
 
-static void turn_drain(struct rl_shard *shard);
-static void turn_timers(struct rl_shard *shard);
-static void turn_actors(struct rl_shard *shard);
+/* Tells the core that this is a loop that waits: it leaves more to its sibling. */
+#if defined(__x86_64__)
+#define SPIN_PAUSE() __builtin_ia32_pause()
+#else
+#define SPIN_PAUSE() __asm__ volatile("isb" ::: "memory")
+#endif
+#define SPIN_LOOKS	32 /* between two looks at the clock */
+#define SPIN_MISSES_MAX 6
+#define SPIN_BLIND_MAX	16 /* sleeps in a row that end without a look at the clock */
+
+static bool turn_drain(struct rl_shard *shard);
+static bool turn_timers(struct rl_shard *shard);
+static bool turn_actors(struct rl_shard *shard);
 static void turn_end(struct rl_shard *shard);
 static void turn_enter(struct rl_shard *shard, bool flushed);
 
@@ -41,18 +56,24 @@ bool
 rli_loop_turn(struct rl_shard *shard)
 {
 	uint32_t reaped;
+	bool active;
 	bool flushed;
 
+	rli_shard_current = shard;
 	rli_sleep_end(&shard->sleep);
 	counters_add(&shard->counters, turns, 1);
 	reaped = rli_shard_reap(shard, shard->config->turn_cqes_max);
 	shard->backlog_turns =
 		shard->behind && reaped >= BACKLOG_CQES ? shard->backlog_turns + 1 : 0;
-	turn_drain(shard);
-	turn_timers(shard);
-	turn_actors(shard);
+	active = turn_drain(shard) || reaped > 0;
+	active = turn_timers(shard) || active;
+	active = turn_actors(shard) || active;
+	if (active) {
+		rli_hooks_tick(shard);
+	}
 	flushed = rli_net_flush(shard);
 	turn_end(shard);
+	rli_actors_flush_mesh(shard);
 	if (rli_system_drain_level(shard->system) == SYSTEM_ENDS) {
 		return false;
 	}
@@ -106,12 +127,30 @@ drain_control(struct rl_shard *shard, struct control *control)
 	RL_UNREACHABLE();
 }
 
-/* Phase 2: what foreign threads sent. */
-static void
+static bool
+drain_foreign(struct rl_shard *shard)
+{
+	struct envelope envelope;
+	uint32_t count = 0;
+
+	while (count < TURN_MESSAGES_MAX && rli_inbox_pop(shard->inbox, &envelope)) {
+		counters_add(&shard->counters, msgs_sent, 1);
+		if (envelope.class == ENVELOPE_NOTIFY) {
+			(void)rli_shard_post(shard, &envelope); /* counted if it is lost */
+		} else {
+			(void)rli_actor_post(shard, &envelope); /* likewise */
+		}
+		count++;
+	}
+	return count > 0;
+}
+
+/* Phase 2: what foreign threads and other shards sent. */
+static bool
 turn_drain(struct rl_shard *shard)
 {
 	struct control *control = rli_inbox_control_take(shard->inbox);
-	struct envelope envelope;
+	bool active = rli_listener_adopt(shard) || control != NULL;
 
 	while (control != NULL) {
 		struct control *next = control->next; /* an answered request is gone */
@@ -119,9 +158,8 @@ turn_drain(struct rl_shard *shard)
 		drain_control(shard, control);
 		control = next;
 	}
-	for (uint32_t i = 0; i < TURN_MESSAGES_MAX && rli_inbox_pop(shard->inbox, &envelope); i++) {
-		rli_actor_post(shard, &envelope);
-	}
+	active = drain_foreign(shard) || active;
+	return rli_actors_drain_mesh(shard, TURN_MESH_MAX) || active;
 }
 
 static void
@@ -133,6 +171,9 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 		return;
 	case TIMER_ACTOR:
 		rli_actor_timer_due(timer);
+		return;
+	case TIMER_REQUEST:
+		rli_request_due(timer);
 		return;
 	case TIMER_STARVED:
 		rli_conn_send_retry(shard);
@@ -151,28 +192,23 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 /*
  * Phase 3: collect what is due, then act on it; what is started meanwhile waits for the next turn.
  */
-static void
+static bool
 turn_timers(struct rl_shard *shard)
 {
+	uint32_t count = 0;
 	struct timer *timer;
 
 	rli_wheel_expire(&shard->wheel, shard->now_ns);
-	for (uint32_t i = 0; i < TURN_TIMERS_MAX; i++) {
-		timer = rli_wheel_due_pop(&shard->wheel);
-		if (timer == NULL) {
-			return;
-		}
+	while (count < TURN_TIMERS_MAX && (timer = rli_wheel_due_pop(&shard->wheel)) != NULL) {
 		timer_due(shard, timer);
+		count++;
 	}
+	return count > 0;
 }
 
-static void
+static inline void
 actor_run(struct rl_actor *actor, uint32_t budget)
 {
-	if (actor->conn != NULL) {
-		rli_conn_run(actor, budget);
-		return;
-	}
 	(void)rli_actor_run(actor, budget);
 	if (actor->life == ACTOR_ENDING) {
 		rli_actor_stop(actor);
@@ -181,26 +217,39 @@ actor_run(struct rl_actor *actor, uint32_t budget)
 	}
 }
 
-/* Phase 4: whoever was ready when it began; who becomes ready meanwhile runs in the next turn. */
-static void
+/*
+ * Whoever is ready, in order, also who becomes so meanwhile: messages between actors don't pay for
+ * a turn each. A connection that becomes ready meanwhile waits for the next turn, because its
+ * output leaves once per turn. Returns how many ran.
+ */
+static uint32_t
+actors_run(struct rl_shard *shard, uint32_t budget)
+{
+	struct actors *actors = shard->actors;
+	struct rl_actor *actor;
+	uint32_t count = 0;
+
+	actors->ready_conns = &actors->later;
+	while (count < budget && (actor = rli_actor_next(&actors->ready)) != NULL) {
+		if (actor->conn == NULL) {
+			actor_run(actor, shard->config->actor_batch_max);
+		} else {
+			rli_conn_run(actor, shard->config->actor_batch_max);
+		}
+		count++;
+	}
+	actors->ready_conns = &actors->ready;
+	list_splice_back(&actors->ready, &actors->later);
+	return count;
+}
+
+/* Phase 4: what other shards have for hooks and handlers, then the actors. */
+static bool
 turn_actors(struct rl_shard *shard)
 {
-	const struct rl_config *config = shard->config;
-	struct list batch;
-	struct rl_actor *actor;
+	bool active = rli_actors_deliver_mesh(shard);
 
-	list_init(&batch);
-	list_splice_back(&batch, &shard->actors->ready);
-	for (uint32_t i = 0; i < config->turn_actors_max; i++) {
-		actor = rli_actor_next(&batch);
-		if (actor == NULL) {
-			return;
-		}
-		actor_run(actor, config->actor_batch_max);
-	}
-	/* over the budget: they come first next time */
-	list_splice_back(&batch, &shard->actors->ready);
-	list_splice_back(&shard->actors->ready, &batch);
+	return actors_run(shard, shard->config->turn_actors_max) > 0 || active;
 }
 
 static void
@@ -210,6 +259,7 @@ end_drain(struct rl_shard *shard)
 	uint64_t deadline_ns = drain_ns < 0 ? UINT64_MAX : shard->now_ns + (uint64_t)drain_ns;
 
 	shard->drain = SYSTEM_DRAINS;
+	rli_mesh_stop(shard->port);
 	rli_net_drain(shard);
 	rli_actors_drain(shard, deadline_ns);
 	rli_timer_init(&shard->drain_timer, TIMER_SYSTEM);
@@ -221,7 +271,8 @@ end_drain(struct rl_shard *shard)
 static bool
 end_is_silent(const struct rl_shard *shard)
 {
-	return shard->actors->live == 0 && rli_net_is_silent(shard);
+	return shard->actors->live == 0 && rli_net_is_silent(shard) &&
+	       rli_mesh_is_home(shard->port);
 }
 
 /* How far the system's end has come, and what this shard does about it. */
@@ -244,6 +295,7 @@ turn_end(struct rl_shard *shard)
 	}
 	if (shard->drain != SYSTEM_RUNS && !shard->silent && end_is_silent(shard)) {
 		shard->silent = true;
+		shard->actors->cut = true; /* its hooks may run on, but send no more */
 		(void)rli_wheel_cancel(&shard->wheel, &shard->drain_timer);
 		rli_system_went_silent(shard->system);
 	}
@@ -254,7 +306,8 @@ static bool
 enter_may_wait(const struct rl_shard *shard, bool flushed)
 {
 	return flushed && list_is_empty(&shard->actors->ready) &&
-	       list_is_empty(&shard->net->dirty) && !shard->net->listeners_dirty;
+	       list_is_empty(&shard->net->dirty) && !shard->net->listeners_dirty &&
+	       rli_actors_mesh_is_idle(shard) && !rli_listener_may_adopt(shard);
 }
 
 /* How long; false: a deadline has passed, don't wait. */
@@ -287,26 +340,97 @@ enter_plan_batch(const struct rl_shard *shard, struct ring_wait *wait)
 	}
 }
 
+/* Something from outside has come? */
+static bool
+enter_has_messages(const struct rl_shard *shard)
+{
+	return !rli_mesh_is_quiet(shard->port) ||
+	       (!rli_inbox_is_empty(shard->inbox) && !RL_MUTANT(NO_SECOND_LOOK)) ||
+	       rli_listener_may_adopt(shard) ||
+	       rli_system_drain_level(shard->system) != shard->drain;
+}
+
+static bool
+enter_has_news(struct rl_shard *shard)
+{
+	for (uint32_t i = 0; i < SPIN_LOOKS; i++) {
+		if (enter_has_messages(shard) || rli_ring_has_news(shard->ring)) {
+			counters_add(&shard->counters, spins_hit, 1);
+			shard->spin_misses = 0;
+			return true;
+		}
+		SPIN_PAUSE();
+	}
+	return false;
+}
+
+/*
+ * Look for what would end a sleep, without a system call, for spin_us or until the next deadline.
+ * True: something is there. Where polling found nothing, the next sleeps are not polled for: one
+ * after the first time, three after the second, and so on up to 63, so that an idle shard costs
+ * nothing. An answer that comes at once is found without a look at the clock, a few times in a row.
+ */
+static bool
+enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
+{
+	uint64_t spin_ns = (uint64_t)shard->config->spin_us * 1000;
+	uint64_t end_ns;
+
+	if (shard->spin_skip > 0) {
+		shard->spin_skip--;
+		return false;
+	}
+	counters_add(&shard->counters, spins, 1);
+	if (shard->spin_blind < SPIN_BLIND_MAX && enter_has_news(shard)) {
+		shard->spin_blind++;
+		return true;
+	}
+	shard->spin_blind = 0;
+	shard->now_ns = rli_host_now_ns();
+	end_ns = shard->now_ns + (timeout_ns < spin_ns ? timeout_ns : spin_ns);
+	while (shard->now_ns < end_ns) {
+		if (enter_has_news(shard)) {
+			return true;
+		}
+		shard->now_ns = rli_host_now_ns();
+	}
+	shard->spin_misses += shard->spin_misses < SPIN_MISSES_MAX ? 1 : 0;
+	shard->spin_skip = (1u << shard->spin_misses) - 1;
+	return false;
+}
+
 /*
  * The completions to wait for: 0 polls, more than 1 only in a backlog. Work that is already there,
  * in the queue or left behind in the kernel, ends the wait at once, so nobody has to look for it.
+ * False: don't even enter, there is nothing for the kernel to do and something for us.
  */
-static void
+static bool
 enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 {
 	*wait = (struct ring_wait){ .timeout_ns = RING_NO_TIMEOUT };
 	if (!enter_may_wait(shard, flushed) || !rli_shard_arm_wake(shard) ||
 	    !enter_timeout(shard, &wait->timeout_ns)) {
-		return;
+		return true;
+	}
+	if (shard->config->spin_us != 0) {
+		if (rli_ring_queued(shard->ring) > 0) {
+			return true; /* they leave first, the next turn polls */
+		}
+		if (enter_spin(shard, wait->timeout_ns)) {
+			return rli_ring_has_news(shard->ring);
+		}
+		if (!enter_timeout(shard, &wait->timeout_ns)) {
+			return true;
+		}
 	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
 	rli_sleep_begin(&shard->sleep);
-	if ((rli_inbox_is_empty(shard->inbox) || RL_MUTANT(NO_SECOND_LOOK)) &&
-	    rli_system_drain_level(shard->system) == shard->drain) {
-		enter_plan_batch(shard, wait);
-	} else {
+	if (enter_has_messages(shard)) {
 		rli_sleep_end(&shard->sleep);
+	} else {
+		enter_plan_batch(shard, wait);
 	}
+	return true;
 }
 
 /* Phase 6: everything that this turn prepared leaves with one system call. */
@@ -316,7 +440,9 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	struct ring_wait wait;
 	int rc;
 
-	enter_plan(shard, flushed, &wait);
+	if (!enter_plan(shard, flushed, &wait)) {
+		return;
+	}
 	rc = rli_ring_enter(shard->ring, &wait);
 	counters_add(&shard->counters, enters, 1);
 	shard->now_ns = rli_host_now_ns();
@@ -358,6 +484,11 @@ rli_loop_open(struct rl_shard *shard, uint32_t files_max)
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"no address space for %u actors and %u connections: %s",
 			shard->config->actors_max, shard->config->conns_max, rli_errno_text(rc));
+	} else {
+		rli_shard_current = shard;
+		rc = rli_hooks_start(shard);
+	}
+	if (rc != 0) {
 		rli_shard_detach(shard);
 	}
 	return rc;
@@ -372,5 +503,6 @@ rli_loop_close(struct rl_shard *shard)
 		counters_add(&shard->counters, msgs_sent, 1);
 		counters_add(&shard->counters, undelivered.stopping, 1);
 	}
+	rli_hooks_stop(shard);
 	rli_shard_detach(shard);
 }

@@ -14,6 +14,8 @@
 
 #include "actor/actor.h"
 #include "base/host.h"
+#include "mailbox/mesh.h"
+#include "net/acceptor.h"
 #include "net/net.h"
 
 _Static_assert(NET_LISTENERS_MAX == CONFIG_LISTENERS_MAX, "the shards know every listener");
@@ -76,6 +78,10 @@ system_init_shards(struct rl_system *system)
 {
 	uint32_t count = system->config.user.shards;
 
+	system->mesh = rli_mesh_create(count);
+	if (system->mesh == NULL) {
+		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		struct shard_parts *parts = system_parts(system, i);
 		int rc =
@@ -87,6 +93,9 @@ system_init_shards(struct rl_system *system)
 		parts->shard.system = system;
 		parts->shard.actors = &parts->actors;
 		parts->shard.net = &parts->net;
+		parts->shard.port = rli_mesh_port(system->mesh, i);
+		parts->shard.peers = system->shards;
+		system->shards[i] = &parts->shard;
 	}
 	return 0;
 }
@@ -109,6 +118,9 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 				 : -pthread_mutex_init(&system->listeners_lock, NULL);
 	if (rc == 0) {
 		rc = system_init_shards(system);
+	}
+	if (rc == 0) {
+		rc = rli_system_acceptor_create(system);
 	}
 	if (rc != 0) {
 		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
@@ -137,6 +149,10 @@ rli_system_destroy(struct rl_system *system)
 		rli_actors_fini(&parts->shard);
 		rli_net_fini(&parts->shard);
 	}
+	if (system->mesh != NULL) {
+		rli_mesh_destroy(system->mesh);
+	}
+	rli_acceptor_destroy(system->acceptor);
 	if (system->eventfd >= 0) {
 		rli_host_eventfd_close(system->eventfd);
 	}
@@ -145,11 +161,20 @@ rli_system_destroy(struct rl_system *system)
 }
 
 static void
+system_wake_acceptor(struct rl_system *system)
+{
+	if (system->acceptor != NULL) {
+		rli_acceptor_wake(system->acceptor);
+	}
+}
+
+static void
 system_wake_all(struct rl_system *system)
 {
 	for (uint32_t i = 0; i < system->config.user.shards; i++) {
 		(void)rli_sleep_wake(&rli_system_shard(system, i)->sleep);
 	}
+	system_wake_acceptor(system);
 }
 
 void
@@ -175,7 +200,14 @@ rli_system_end(struct rl_system *system)
 	RL_ASSERT(rli_system_is_silent(system));
 	/* pairs with: rli_system_drain_level() */
 	atomic_store_explicit(&system->drain, SYSTEM_ENDS, memory_order_seq_cst);
-	system_wake_all(system);
+	/*
+	 * not rli_sleep_wake(): a wake-up that another shard has claimed may wait for an enter that
+	 * this shard won't make any more
+	 */
+	for (uint32_t i = 0; i < system->config.user.shards; i++) {
+		rli_sleep_interrupt(&rli_system_shard(system, i)->sleep);
+	}
+	system_wake_acceptor(system);
 }
 
 void
@@ -248,35 +280,59 @@ rl_system_spawn(struct rl_system *sys, uint32_t shard, const struct rl_actor_def
 	return request.rc;
 }
 
-int
-rl_system_send(struct rl_system *sys, rl_actor_id to, uint32_t kind, const void *data, size_t len)
+static int
+system_push(struct rl_system *system, uint32_t shard, struct envelope *envelope, const void *data,
+	    size_t len)
 {
-	uint32_t shard = id_shard(to.private_bits);
-	struct envelope envelope = { .to = to.private_bits, .kind = kind, .len = (uint32_t)len };
 	struct rl_shard *target;
 	int rc;
 
-	if (kind < RL_MSG_USER) {
-		return -EINVAL;
-	}
 	if (len > RL_MSG_INLINE_MAX) {
 		return -EMSGSIZE;
 	}
-	if (id_generation(to.private_bits) == 0 || shard >= sys->config.user.shards) {
-		return -ENOENT;
-	}
-	if (rli_system_drain_level(sys) >= SYSTEM_CUTS) {
+	if (rli_system_drain_level(system) >= SYSTEM_CUTS) {
 		return -ESHUTDOWN;
 	}
-	if (len > 0) {
-		memcpy(envelope.payload, data, len);
-	}
-	target = rli_system_shard(sys, shard);
-	rc = rli_inbox_push(target->inbox, &envelope);
+	envelope->len = (uint8_t)len;
+	envelope->shard = ENVELOPE_FOREIGN;
+	envelope_copy_payload(envelope->payload, data, len);
+	target = rli_system_shard(system, shard);
+	rc = rli_inbox_push(target->inbox, envelope);
 	if (rc == 0) {
 		(void)rli_sleep_wake(&target->sleep);
 	}
 	return rc;
+}
+
+int
+rl_system_send(struct rl_system *sys, rl_actor_id to, uint32_t kind, const void *data, size_t len)
+{
+	uint32_t shard = id_shard(to.private_bits);
+	struct envelope envelope = {
+		.to = to.private_bits,
+		.kind = kind,
+		.class = ENVELOPE_MESSAGE,
+	};
+
+	if (kind < RL_MSG_USER) {
+		return -EINVAL;
+	}
+	if (len <= RL_MSG_INLINE_MAX &&
+	    (id_generation(to.private_bits) == 0 || shard >= sys->config.user.shards)) {
+		return -ENOENT;
+	}
+	return system_push(sys, shard, &envelope, data, len);
+}
+
+int
+rl_system_notify(struct rl_system *sys, uint32_t shard, uint32_t kind, const void *data, size_t len)
+{
+	struct envelope envelope = { .kind = kind, .class = ENVELOPE_NOTIFY };
+
+	if (kind < RL_MSG_USER || shard >= sys->config.user.shards) {
+		return -EINVAL;
+	}
+	return system_push(sys, shard, &envelope, data, len);
 }
 
 uint32_t
@@ -296,6 +352,9 @@ rl_system_stats(const struct rl_system *sys, int shard, struct rl_stats *stats)
 		if (shard < 0 || (uint32_t)shard == i) {
 			rli_counters_sum(&rli_system_shard(sys, i)->counters, stats);
 		}
+	}
+	if (shard < 0 && sys->acceptor != NULL) {
+		rli_counters_sum(&sys->acceptor->counters, stats);
 	}
 	return 0;
 }

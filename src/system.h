@@ -37,6 +37,8 @@ struct system_listener {
 	bool busy; /* being opened or closed */
 };
 
+struct mesh;
+
 struct rl_system {
 	struct config config;
 	struct log log;
@@ -44,14 +46,18 @@ struct rl_system {
 	pthread_mutex_t listeners_lock; /* any thread may open and close listeners */
 	_Atomic uint32_t drain; /* enum system_drain */
 	_Atomic uint32_t silent; /* shards with nothing left to end */
+	struct mesh *mesh;
+	struct rl_shard *shards[ID_SHARDS_MAX]; /* what each shard knows the others by */
 	int eventfd; /* tells rl_system_run() to look: drain was called, or all are silent */
 	size_t reserved_bytes;
+	struct acceptor *acceptor; /* NULL: the shards accept themselves */
 	struct thread_set *threads; /* thread.c's; NULL in the simulator */
 };
 
 /*
- * What the outside asks of a shard: pushed to its inbox, answered by rli_system_answer() on the
- * shard, while the asker waits in rli_thread_wait() with the memory on its stack.
+ * What the outside asks of a shard, or of the acceptor: pushed to its inbox, answered by
+ * rli_system_answer() on its thread, while the asker waits in rli_thread_wait() with the memory on
+ * its stack.
  */
 enum control_kind {
 	CONTROL_LISTEN,
@@ -64,7 +70,7 @@ struct control_request {
 	struct rl_system *system;
 	_Atomic uint32_t *unanswered; /* counts down over all shards that were asked */
 	uint32_t listener; /* LISTEN, UNLISTEN: which */
-	int fd; /* LISTEN: this shard's socket; the shard takes it on success */
+	int fd; /* LISTEN: this one's socket, taken on success; -1: the acceptor has it */
 	const struct rl_actor_def *def; /* SPAWN */
 	void *arg;
 	rl_actor_id id;
@@ -81,6 +87,18 @@ void rli_system_destroy(struct rl_system *system);
 
 /* Hand @request to a shard and wake it; the asker then waits for *request->unanswered to be 0. */
 void rli_system_ask(struct rl_system *system, uint32_t shard, struct control_request *request);
+
+/* The same of the acceptor, which there must be. */
+void rli_system_acceptor_ask(struct rl_system *system, struct control_request *request);
+
+/* Makes the acceptor if the configuration wants one. 0 or a negative errno. */
+int rli_system_acceptor_create(struct rl_system *system);
+
+/*
+ * One step of the acceptor. As rli_loop_turn() it may sleep, at its very end. False: every shard is
+ * silent, end the thread.
+ */
+bool rli_system_acceptor_step(struct rl_system *system);
 
 /* On the shard: @request is done. Its memory is the asker's again when this returned. */
 void rli_system_answer(struct control_request *request);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Listeners over all shards. Every socket call that can fail is made here, in the caller's thread,
- * before the first shard hears of it; the shards only begin to accept.
+ * before the first shard hears of it; the shards, or the acceptor, only begin to accept.
  */
 #include <errno.h>
 #include <string.h>
@@ -30,15 +30,15 @@ opening_close_fds(struct opening *opening)
 
 /*
  * Nobody else may listen there. The probe goes without SO_REUSEPORT, because with it two servers
- * would silently share the port's connections.
+ * would silently share the port's connections; a socket that listens alone finds out itself.
  */
 static int
-opening_check(const struct url *url)
+opening_check(const struct opening *opening, const struct url *url)
 {
 	if (url->is_unix) {
 		return rli_sys_unix_unlink_stale(url);
 	}
-	return rli_sys_probe(url);
+	return opening->system->acceptor != NULL ? 0 : rli_sys_probe(url);
 }
 
 /* The first socket decides the address (a port 0 becomes a real one); the others join it. */
@@ -47,7 +47,9 @@ opening_bind(struct opening *opening, const struct url *url)
 {
 	const struct rl_config *config = &opening->system->config.user;
 	struct url *bound = &opening->listener->bound;
-	int fd = rli_sys_listen(url, config->backlog);
+	bool alone = opening->system->acceptor != NULL;
+	enum sys_listen how = alone ? SYS_LISTEN_ALONE : SYS_LISTEN_SHARED;
+	int fd = rli_sys_listen(url, config->backlog, how);
 	int rc;
 
 	if (fd < 0) {
@@ -56,9 +58,9 @@ opening_bind(struct opening *opening, const struct url *url)
 	opening->fds[opening->fds_count++] = fd;
 	*bound = *url;
 	rc = rli_sys_bound(fd, bound);
-	while (rc == 0 && opening->fds_count < config->shards) {
+	while (rc == 0 && !alone && opening->fds_count < config->shards) {
 		fd = url->is_unix ? rli_sys_dup(opening->fds[0])
-				  : rli_sys_listen(bound, config->backlog);
+				  : rli_sys_listen(bound, config->backlog, how);
 		if (fd < 0) {
 			rc = fd;
 		} else {
@@ -87,21 +89,29 @@ opening_remedy(int rc)
 	}
 }
 
-/* Ask every shard from the first on for @kind, and wait; the first error there was. */
+static struct control_request
+opening_request(const struct opening *opening, enum control_kind kind, _Atomic uint32_t *unanswered)
+{
+	return (struct control_request){
+		.control = { .kind = kind },
+		.unanswered = unanswered,
+		.listener = opening->number,
+		.fd = -1,
+	};
+}
+
+/* Ask every shard for @kind, and wait; the first error there was. */
 static int
 ask_all(struct opening *opening, enum control_kind kind, struct control_request *requests)
 {
 	uint32_t shards = opening->system->config.user.shards;
+	bool takes = kind == CONTROL_LISTEN && opening->system->acceptor == NULL;
 	_Atomic uint32_t unanswered = shards;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < shards; i++) {
-		requests[i] = (struct control_request){
-			.control = { .kind = kind },
-			.unanswered = &unanswered,
-			.listener = opening->number,
-			.fd = kind == CONTROL_LISTEN ? opening->fds[i] : -1,
-		};
+		requests[i] = opening_request(opening, kind, &unanswered);
+		requests[i].fd = takes ? opening->fds[i] : -1;
 		rli_system_ask(opening->system, i, &requests[i]);
 	}
 	rli_thread_wait(opening->system, &unanswered);
@@ -111,17 +121,36 @@ ask_all(struct opening *opening, enum control_kind kind, struct control_request 
 	return rc;
 }
 
+/* The same of the acceptor, if there is one. */
+static int
+ask_acceptor(struct opening *opening, enum control_kind kind)
+{
+	_Atomic uint32_t unanswered = 1;
+	struct control_request request = opening_request(opening, kind, &unanswered);
+
+	if (opening->system->acceptor == NULL) {
+		return 0;
+	}
+	request.fd = kind == CONTROL_LISTEN ? opening->fds[0] : -1;
+	rli_system_acceptor_ask(opening->system, &request);
+	rli_thread_wait(opening->system, &unanswered);
+	return request.rc;
+}
+
+/* The acceptor first: what it has handed over by then, the shards still find a listener for. */
 static void
 listener_unlisten(struct opening *opening)
 {
 	struct control_request requests[ID_SHARDS_MAX];
 
-	(void)ask_all(opening, CONTROL_UNLISTEN, requests); /* closing can't fail */
+	/* closing can't fail */
+	(void)ask_acceptor(opening, CONTROL_UNLISTEN);
+	(void)ask_all(opening, CONTROL_UNLISTEN, requests);
 	/* not if somebody else has taken the path meanwhile */
 	(void)rli_sys_unix_unlink_stale(&opening->listener->bound);
 }
 
-/* All or none: who did begin stops again. */
+/* All or none: who did begin stops again. The acceptor begins when every shard can adopt. */
 static int
 opening_start(struct opening *opening)
 {
@@ -129,11 +158,14 @@ opening_start(struct opening *opening)
 	int rc = ask_all(opening, CONTROL_LISTEN, requests);
 
 	if (rc == 0) {
+		rc = ask_acceptor(opening, CONTROL_LISTEN);
+	}
+	if (rc == 0) {
 		return 0;
 	}
 	for (uint32_t i = 0; i < opening->fds_count; i++) {
-		if (requests[i].rc != 0) {
-			rli_sys_close(opening->fds[i]); /* this shard did not take it */
+		if (opening->system->acceptor != NULL || requests[i].rc != 0) {
+			rli_sys_close(opening->fds[i]); /* this one was not taken */
 		}
 	}
 	listener_unlisten(opening);
@@ -189,7 +221,7 @@ listener_open_reserved(struct opening *opening, const char *text)
 	if (rc != 0) {
 		return rc;
 	}
-	rc = opening_check(&url);
+	rc = opening_check(opening, &url);
 	if (rc == 0) {
 		rc = opening_bind(opening, &url);
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The system's threads: one pinned thread per shard, the barrier at the start, the signals, and the
- * end in the order of docs/architecture.md. Invariant: a start that fails leaves nothing behind,
- * and no thread outlives rl_system_stop().
+ * The system's threads: one pinned thread per shard, the acceptor's if there is one, the barrier at
+ * the start, the signals, and the end in the order of docs/architecture.md. Invariant: a start that
+ * fails leaves nothing behind, and no thread outlives rl_system_stop().
  */
 #include <errno.h>
 #include <poll.h>
@@ -40,10 +40,12 @@ struct thread_set {
 	enum thread_go go;
 	sigset_t mask_before;
 	int signalfd;
+	pthread_t acceptor;
+	bool acceptor_started;
 	struct thread threads[ID_SHARDS_MAX];
 };
 
-static _Thread_local bool thread_is_shard;
+static _Thread_local bool thread_is_ours;
 
 static int
 thread_pin(const struct thread *thread)
@@ -92,7 +94,7 @@ thread_main(void *arg)
 	char name[16];
 	int rc = thread_pin(thread);
 
-	thread_is_shard = true;
+	thread_is_ours = true;
 
 	(void)snprintf(name, sizeof(name), "ringline/%u", shard->id);
 	(void)pthread_setname_np(pthread_self(), name); /* a thread without a name works as well */
@@ -107,6 +109,41 @@ thread_main(void *arg)
 		rli_loop_close(shard);
 	}
 	return NULL;
+}
+
+/* Not pinned: it runs where the scheduler finds a moment, beside shards that are. */
+static void *
+acceptor_main(void *arg)
+{
+	struct rl_system *system = arg;
+
+	thread_is_ours = true;
+	(void)pthread_setname_np(pthread_self(), "ringline/accept"); /* as for shards */
+	if (thread_barrier(system->threads, 0)) {
+		while (rli_system_acceptor_step(system)) {
+		}
+	}
+	return NULL;
+}
+
+static int
+acceptor_spawn(struct rl_system *system)
+{
+	struct thread_set *set = system->threads;
+	int rc;
+
+	if (system->acceptor == NULL) {
+		return 0;
+	}
+	rc = pthread_create(&set->acceptor, NULL, acceptor_main, system);
+	if (rc != 0) {
+		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"can't start the acceptor's thread: %s; see RLIMIT_NPROC",
+			rli_errno_text(-rc));
+		return -rc;
+	}
+	set->acceptor_started = true;
+	return 0;
 }
 
 static int
@@ -130,7 +167,7 @@ threads_spawn(struct rl_system *system)
 		}
 		thread->started = true;
 	}
-	return 0;
+	return acceptor_spawn(system);
 }
 
 static void
@@ -142,6 +179,9 @@ threads_join(struct rl_system *system)
 		if (set->threads[i].started) {
 			(void)pthread_join(set->threads[i].handle, NULL); /* ours, and joinable */
 		}
+	}
+	if (set->acceptor_started) {
+		(void)pthread_join(set->acceptor, NULL); /* likewise */
 	}
 }
 
@@ -165,7 +205,7 @@ threads_release(struct thread_set *set, uint32_t count, int rc)
 static uint32_t
 threads_started(const struct rl_system *system)
 {
-	uint32_t count = 0;
+	uint32_t count = system->threads->acceptor_started;
 
 	for (uint32_t i = 0; i < system->config.user.shards; i++) {
 		count += system->threads->threads[i].started;
@@ -438,7 +478,7 @@ rli_thread_wait(struct rl_system *system, _Atomic uint32_t *unanswered)
 {
 	struct thread_set *set = system->threads;
 
-	RL_ASSERT(!thread_is_shard); /* a shard would wait for itself */
+	RL_ASSERT(!thread_is_ours); /* it would wait for itself */
 	pthread_mutex_lock(&set->lock);
 	/* pairs with: rli_system_answer() */
 	while (atomic_load_explicit(unanswered, memory_order_acquire) != 0) {

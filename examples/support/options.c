@@ -284,6 +284,20 @@ static const struct options_flag options_common[] = {
 	{ NULL, NULL, NULL, NULL },
 };
 
+static const struct options_flag *
+options_of_role(enum options_role role)
+{
+	switch (role) {
+	case OPTIONS_LISTENS:
+		return options_listens;
+	case OPTIONS_CONNECTS:
+		return options_connects;
+	case OPTIONS_ALONE:
+		break;
+	}
+	return NULL;
+}
+
 static void
 options_know(struct options_known *known, const struct options_flag *flags, void *arg)
 {
@@ -361,8 +375,7 @@ options_parse(struct options *options, const struct options_spec *spec, int argc
 
 	options_hold_standard_fds();
 	(void)signal(SIGPIPE, SIG_IGN); /* an output that nobody reads is an error like any other */
-	options_know(&known, spec->role == OPTIONS_LISTENS ? options_listens : options_connects,
-		     options);
+	options_know(&known, options_of_role(spec->role), options);
 	options_know(&known, spec->flags, spec->arg);
 	options_know(&known, options_common, options);
 	opterr = 0;

@@ -30,6 +30,7 @@ enum {
 enum options_role {
 	OPTIONS_LISTENS, /* takes --listen, --accept-mode and --conns-max */
 	OPTIONS_CONNECTS, /* takes --connect */
+	OPTIONS_ALONE, /* takes neither */
 };
 
 struct options {

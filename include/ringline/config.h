@@ -46,7 +46,11 @@ enum rl_conns_policy {
 enum rl_accept_mode {
 	/** Every shard has its own listening socket on the same port (SO_REUSEPORT). */
 	RL_ACCEPT_PER_SHARD,
-	/** One acceptor thread hands sockets to the shards in turn. Not built yet: -EINVAL. */
+	/**
+	 * One more thread accepts from a single socket, and hands what comes to the shards in turn,
+	 * past those that are full. Load is even; accepting costs a wake-up more, and connections
+	 * are plain descriptors (as without RL_FEATURE_FIXED_FILES).
+	 */
 	RL_ACCEPT_ROUND_ROBIN,
 };
 
@@ -62,7 +66,11 @@ enum rl_feature {
 	RL_FEATURE_MIN_WAIT = 1u << 3,
 	/** Fixed files for accepted sockets; without: plain descriptors. */
 	RL_FEATURE_FIXED_FILES = 1u << 4,
+	/** Shards wake each other by IORING_OP_MSG_RING, Linux 5.18; without: by eventfd. */
+	RL_FEATURE_MSG_RING = 1u << 5,
 };
+
+struct rl_shard_def;
 
 struct rl_config {
 	/** sizeof(struct rl_config) as the program was compiled; RL_CONFIG fills it. */
@@ -108,7 +116,10 @@ struct rl_config {
 	enum rl_conns_policy conns_policy;
 	/** Who accepts. */
 	enum rl_accept_mode accept_mode;
-	/** Accepts in flight per listener and shard, 1 to 256. Default 8: a burst's worth. */
+	/**
+	 * Accepts in flight per listener and shard, 1 to 256. Default 8: a burst's worth. With
+	 * round_robin a shard can be handed 16 times as many before it takes them.
+	 */
 	uint32_t accepts_in_flight;
 	/** listen(2) backlog, 1 to 65535. Default 4096, cut at net.core.somaxconn. */
 	uint32_t backlog;
@@ -164,6 +175,23 @@ struct rl_config {
 
 	/** Kernel features to do without, enum rl_feature or-ed; for tests. */
 	uint32_t without;
+
+	/** State and hooks that every shard has, see shard.h. Default: none. */
+	const struct rl_shard_def *shard;
+	/** Comes in the on_start of each. */
+	void *shard_arg;
+	/**
+	 * Microseconds that a shard with nothing to do polls before it sleeps, 1 to 1,000. Default
+	 * 0, none, since it burns a core: a hop to a sleeping shard costs some 15 us, to a polling
+	 * one less than 1. A shard whose last polls found nothing does not poll the next time.
+	 */
+	uint32_t spin_us;
+	/** Requests per shard, made and owed each, 1 to 2^24 - 1. Default 65536. */
+	uint32_t requests_max;
+	/** Monitors and links made on a shard, 1 to 2^24 - 1. Default: actors_max. */
+	uint32_t monitors_max;
+	/** Names in the system, 1 to 2^20. Default 16384: each shard has a copy. */
+	uint32_t names_max;
 };
 
 /** A configuration with the given fields, everything else at its default. */

@@ -27,9 +27,10 @@ struct rl_listener_options {
 /**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
- * Returns when every shard listens; on failure none does, and one log line says why. A TCP port
- * that somebody else listens on is -EADDRINUSE although the shards share it among themselves; only
- * two programs of one user that open it in the same instant can both get it.
+ * Returns when every shard listens, or the acceptor does for them (RL_ACCEPT_ROUND_ROBIN); on
+ * failure none does, and one log line says why. A TCP port that somebody else listens on is
+ * -EADDRINUSE although the shards share it among themselves; only two programs of one user that
+ * open it in the same instant can both get it, and with an acceptor not even they.
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
@@ -67,13 +68,14 @@ RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *
 RL_EXPORT int rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX]);
 
 /**
- * Stop accepting: no connection is accepted after this returned. Those that exist live on.
+ * Stop accepting: no connection is accepted after this returned, and the port is free. Those that
+ * exist live on, and so do those that an acceptor had handed to a shard, unless it has no room.
  *
  * @param sys  The system.
  * @param id   The listener.
  *
  * Context:   any thread but a shard's; blocks until the shards answered.
- * Cost:      system calls on every shard.
+ * Cost:      system calls on every shard, or on the acceptor's thread.
  * Returns:   0
  *            -ENOENT  no such listener
  */

@@ -9,6 +9,8 @@
 #ifndef RINGLINE_MSG_H
 #define RINGLINE_MSG_H
 
+#include <assert.h>
+
 #include <ringline/addr.h>
 #include <ringline/reason.h>
 #include <ringline/types.h>
@@ -32,6 +34,16 @@ enum rl_msg_kind {
 	RL_MSG_SHUTDOWN,
 	/** The last message ever, exactly once, with the reason. */
 	RL_MSG_STOP,
+	/** Once after an -EAGAIN from a message to another shard: there is room again. */
+	RL_MSG_ROOM,
+	/** The answer to a request of this actor. */
+	RL_MSG_REPLY,
+	/** A request of this actor will get no answer; its error says why. */
+	RL_MSG_REPLY_FAILED,
+	/** An actor that this one monitors has ended, or was not there; once per monitor. */
+	RL_MSG_DOWN,
+	/** A message of this actor could not be delivered; see rl_actor_def.reports. */
+	RL_MSG_UNDELIVERED,
 
 	/** The first kind that belongs to the program. */
 	RL_MSG_USER = 0x100
@@ -40,10 +52,18 @@ enum rl_msg_kind {
 /** The most bytes that a message carries inside itself. */
 #define RL_MSG_INLINE_MAX 32
 
+/** In user.shard: the sender is no shard. */
+#define RL_SHARD_NONE UINT32_MAX
+
+/**
+ * The payload of @p msg as a TYPE: RL_MSG_AS(msg, struct hit)->bytes. Debug builds check the size.
+ */
+#define RL_MSG_AS(msg, type) ((const type *)rl_msg_payload((msg), sizeof(type)))
+
 struct rl_msg {
 	/** An enum rl_msg_kind, or a number of the program's own from RL_MSG_USER on. */
 	uint32_t kind;
-	/** Bytes at user.data; 0 for ringline's own kinds. */
+	/** Bytes at user.data or reply.data; 0 for all others. */
 	uint32_t len;
 	/** Who sent it: no id for ringline's own kinds and for foreign threads. */
 	rl_actor_id from;
@@ -88,11 +108,70 @@ struct rl_msg {
 			int error;
 		} stop;
 		struct {
+			/** The shard that has room. */
+			uint32_t shard;
+		} room;
+		struct {
+			/** What the other end gave to rl_actor_reply(), aligned for any type. */
+			const void *data;
+			/** Which request. */
+			rl_request_id id;
+		} reply;
+		struct {
+			/** -ETIMEDOUT and so on: see rl_actor_request(). Never 0. */
+			int error;
+			/** Which request. */
+			rl_request_id id;
+		} reply_failed;
+		struct {
+			/** Which monitor; it is over. */
+			rl_monitor_id id;
+			/** Who ended. */
+			rl_actor_id actor;
+			/** Why; RL_REASON_GONE when it had ended before, or never existed. */
+			enum rl_reason reason;
+			/** A negative errno where the reason has one, else 0. */
+			int error;
+		} down;
+		struct {
+			/** For whom it was. */
+			rl_actor_id to;
+			/** Its kind. */
+			uint32_t kind;
+			/** -EAGAIN: its mailbox was full; -ENOENT: it had ended; -ESHUTDOWN. */
+			int error;
+		} undelivered;
+		struct {
 			/** The payload of a program's own message, aligned for any type. */
 			const void *data;
+			/** Names the reply that is owed; "no request" when none is. */
+			rl_request_id request;
+			/** The shard that it came from; RL_SHARD_NONE: a foreign thread. */
+			uint32_t shard;
 		} user;
 	};
 };
+
+/**
+ * Return the payload of a program's own message; RL_MSG_AS() casts it.
+ *
+ * @param msg   The message.
+ * @param size  How many bytes the caller takes it for; asserted to be msg->len in debug builds.
+ *
+ * Context:   any handler.
+ * Ownership: borrowed until the handler returns.
+ * Cost:      one load.
+ * Returns:   the payload.
+ */
+static inline const void *
+rl_msg_payload(const struct rl_msg *msg, size_t size)
+{
+#ifndef NDEBUG
+	assert(msg->len == size);
+#endif
+	(void)size;
+	return msg->user.data;
+}
 
 RL_END_DECLS
 

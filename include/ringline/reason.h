@@ -43,6 +43,10 @@ enum rl_reason {
 	RL_REASON_TIMEOUT_LINGER,
 	/** The drain's deadline cut the connection. */
 	RL_REASON_TIMEOUT_DRAIN,
+	/** Only in RL_MSG_DOWN: it had ended before it could be monitored, or never existed. */
+	RL_REASON_GONE,
+	/** An actor that it was linked to did not end normally. */
+	RL_REASON_LINKED,
 
 	RL_REASON_COUNT
 };

@@ -30,10 +30,14 @@
 #include <ringline/config.h>
 #include <ringline/conn.h>
 #include <ringline/listener.h>
+#include <ringline/monitor.h>
 #include <ringline/msg.h>
+#include <ringline/name.h>
 #include <ringline/reason.h>
+#include <ringline/request.h>
 #include <ringline/shard.h>
 #include <ringline/stats.h>
+#include <ringline/supervisor.h>
 #include <ringline/system.h>
 #include <ringline/timer.h>
 #include <ringline/types.h>

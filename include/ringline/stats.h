@@ -27,7 +27,10 @@ struct rl_stats {
 	uint64_t accepted;
 	/** Outbound connections begun by rl_conn_open(). */
 	uint64_t opened;
-	/** Accepted sockets closed at once because conns_max was reached (policy "refuse"). */
+	/**
+	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"). What an
+	 * acceptor refuses itself, and its accept_errors, are in the sum over all shards only.
+	 */
 	uint64_t refused;
 	/** Accept requests that failed, and were tried again. */
 	uint64_t accept_errors;
@@ -70,12 +73,28 @@ struct rl_stats {
 	struct rl_stats_undelivered undelivered;
 	/** Timers that came. */
 	uint64_t timers_fired;
-	/** Times that a foreign thread had to wake the shard. */
+	/** Times that a foreign thread or another shard had to wake the shard. */
 	uint64_t wakeups;
 	/** Completions with an identity that ringline does not know; always 0. */
 	uint64_t cqes_unknown;
 	/** Accepts that found the file table full; always 0: it has room by construction. */
 	uint64_t accept_enfile;
+	/** Sleeping shards that this one woke; of these, those that only the eventfd could wake. */
+	uint64_t wakeups_sent;
+	uint64_t wakeups_failed;
+	/** Requests made; answered by this shard's actors; answers that came too late; timeouts. */
+	uint64_t requests;
+	uint64_t replies;
+	uint64_t replies_late;
+	uint64_t requests_timed_out;
+	/** Monitors and links made; RL_MSG_DOWN delivered. */
+	uint64_t monitors;
+	uint64_t downs;
+	/** Names that this shard's copy had no room for: they are not found here. */
+	uint64_t names_lost;
+	/** Times that the shard polled before a sleep (rl_config.spin_us), and found something. */
+	uint64_t spins;
+	uint64_t spins_hit;
 };
 
 RL_END_DECLS

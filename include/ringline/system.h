@@ -124,6 +124,27 @@ RL_EXPORT RL_MUST_CHECK int rl_system_send(struct rl_system *sys, rl_actor_id to
 					   const void *data, size_t len);
 
 /**
+ * Notify a shard from a thread that is not a shard's: its on_notify gets the message.
+ *
+ * @param sys    The system.
+ * @param shard  Which shard, 0 to shards - 1.
+ * @param kind   RL_MSG_USER or above.
+ * @param data   The payload; NULL when len is 0.
+ * @param len    Its length, up to RL_MSG_INLINE_MAX bytes.
+ *
+ * Context:   any thread.
+ * Ownership: copies @p data.
+ * Cost:      as rl_system_send().
+ * Returns:   0
+ *            -EINVAL    no such shard, or kind is below RL_MSG_USER
+ *            -EMSGSIZE  len is above RL_MSG_INLINE_MAX
+ *            -EAGAIN    the shard's inbox is full; no notice follows
+ *            -ESHUTDOWN the system is stopping
+ */
+RL_EXPORT RL_MUST_CHECK int rl_system_notify(struct rl_system *sys, uint32_t shard, uint32_t kind,
+					     const void *data, size_t len);
+
+/**
  * Spawn an actor on a shard, from a thread that is not a shard's.
  *
  * @param sys    The system.

@@ -43,6 +43,16 @@ typedef struct rl_timer_id {
 	uint64_t private_bits;
 } rl_timer_id;
 
+/** Names a request that was made, and at the other end the reply that is owed. */
+typedef struct rl_request_id {
+	uint64_t private_bits;
+} rl_request_id;
+
+/** Names a monitor of one actor. */
+typedef struct rl_monitor_id {
+	uint64_t private_bits;
+} rl_monitor_id;
+
 /** Names a listener. */
 typedef struct rl_listener_id {
 	uint64_t private_bits;
@@ -60,6 +70,27 @@ static inline bool
 rl_actor_id_is_none(rl_actor_id id)
 {
 	return id.private_bits == 0;
+}
+
+/** Tell whether @p a and @p b name the same request. */
+static inline bool
+rl_request_id_eq(rl_request_id a, rl_request_id b)
+{
+	return a.private_bits == b.private_bits;
+}
+
+/** Tell whether @p id is "no request": a message that asks for no reply carries that. */
+static inline bool
+rl_request_id_is_none(rl_request_id id)
+{
+	return id.private_bits == 0;
+}
+
+/** Tell whether @p a and @p b name the same monitor. */
+static inline bool
+rl_monitor_id_eq(rl_monitor_id a, rl_monitor_id b)
+{
+	return a.private_bits == b.private_bits;
 }
 
 RL_END_DECLS

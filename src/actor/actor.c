@@ -8,14 +8,41 @@
 #include <errno.h>
 #include <string.h>
 
-#include <ringline/conn.h>
+#include <ringline/shard.h>
 
+#include "actor/actor_mesh.h"
+#include "actor/actor_run.h"
 #include "actor/actor_timer.h"
+#include "actor/monitor.h"
+#include "actor/name.h"
+#include "actor/request.h"
 #include "base/id.h"
 #include "base/mutant.h"
 
 #define STATE_CLASS_NONE      UINT8_MAX
 #define STATE_CLASS_BYTES_MIN 32u
+
+static int
+actors_init_ties(struct rl_shard *shard)
+{
+	const struct rl_config *config = shard->config;
+	struct actors *actors = shard->actors;
+	int rc = rli_slab_init(&actors->requests, sizeof(struct request), config->requests_max);
+
+	if (rc == 0) {
+		rc = rli_slab_init(&actors->promises, sizeof(struct promise), config->requests_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&actors->leases, sizeof(struct lease), config->monitors_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&actors->rooms, sizeof(struct room), config->actors_max);
+	}
+	if (rc == 0) {
+		rc = rli_names_init(shard);
+	}
+	return rc;
+}
 
 int
 rli_actors_init(struct rl_shard *shard)
@@ -25,6 +52,10 @@ rli_actors_init(struct rl_shard *shard)
 	int rc = rli_slab_init(&actors->slab, sizeof(struct rl_actor), config->actors_max);
 
 	list_init(&actors->ready);
+	list_init(&actors->later);
+	actors->ready_conns = &actors->ready;
+	actors->mailbox_max = config->mailbox_max;
+	actors->message_head = envelope_head(shard->id, ENVELOPE_MESSAGE);
 	for (uint32_t i = 0; rc == 0 && i < ACTOR_STATE_CLASSES; i++) {
 		rc = rli_slab_init(&actors->states[i], (size_t)STATE_CLASS_BYTES_MIN << i,
 				   config->actors_max);
@@ -35,7 +66,7 @@ rli_actors_init(struct rl_shard *shard)
 	if (rc == 0) {
 		rc = rli_envelope_pool_init(&actors->envelopes, config->messages_max);
 	}
-	return rc;
+	return rc == 0 ? actors_init_ties(shard) : rc;
 }
 
 void
@@ -48,6 +79,11 @@ rli_actors_fini(struct rl_shard *shard)
 		rli_slab_fini(&actors->states[i]);
 	}
 	rli_slab_fini(&actors->timers);
+	rli_slab_fini(&actors->requests);
+	rli_slab_fini(&actors->promises);
+	rli_slab_fini(&actors->leases);
+	rli_slab_fini(&actors->rooms);
+	rli_names_fini(shard);
 	rli_envelope_pool_fini(&actors->envelopes);
 }
 
@@ -100,6 +136,32 @@ actor_state_give(struct actors *actors, struct rl_actor *actor)
 	}
 }
 
+/* What the slot held before is overwritten, but for the generation, which counts on. */
+static void
+actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor_def *def,
+	   void *arg)
+{
+	actor->id = id_pack(id_generation_next(id_generation(actor->id)), shard->id,
+			    rli_slab_number(&shard->actors->slab, actor));
+	actor->shard = shard;
+	actor->receive = def->receive;
+	actor->conn = NULL;
+	actor->mailbox = (struct mailbox){ 0 };
+	actor->life = ACTOR_STARTING;
+	actor->running = false;
+	actor->started = false;
+	list_node_init(&actor->ready);
+	actor->def = def;
+	actor->arg = arg;
+	actor->error = 0;
+	actor->shutdown_due = false;
+	actor->room_told = false;
+	actor->rooms_owed = 0;
+	list_init(&actor->held);
+	list_init(&actor->owed);
+	list_init(&actor->notices);
+}
+
 int
 rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *arg,
 		struct rl_actor **out)
@@ -121,176 +183,16 @@ rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *ar
 	}
 	rc = actor_state_take(actors, actor, def->state_size);
 	if (rc != 0) {
+		actor->id = ACTOR_ID_FREE(actor->id); /* at its first use a slot is zeroed */
 		rli_slab_give(&actors->slab, actor);
 		return rc;
 	}
-	actor->generation = id_generation_next(actor->generation);
-	actor->shard = shard;
-	actor->def = def;
-	actor->conn = NULL;
-	actor->arg = arg;
-	actor->mailbox = (struct mailbox){ 0 };
-	actor->error = 0;
-	actor->life = ACTOR_STARTING;
-	actor->shutdown_due = false;
-	actor->running = false;
-	actor->started = false;
-	list_node_init(&actor->ready);
-	list_init(&actor->timers);
-	list_init(&actor->timers_due);
+	actor_init(shard, actor, def, arg);
 	actors->live++;
 	counters_add(&shard->counters, actors_started, 1);
-	rli_actor_ready(actor);
+	rli_actor_urge(actor);
 	*out = actor;
 	return 0;
-}
-
-uint64_t
-rli_actor_id_bits(const struct rl_actor *actor)
-{
-	return id_pack(actor->generation, actor->shard->id,
-		       rli_slab_number(&actor->shard->actors->slab, actor));
-}
-
-struct rl_actor *
-rli_actor_resolve(struct rl_shard *shard, uint64_t id)
-{
-	struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(id));
-
-	if (actor == NULL || id_shard(id) != shard->id || actor->life == ACTOR_FREE) {
-		return NULL;
-	}
-	return actor->generation == id_generation(id) || RL_MUTANT(GENERATION_UNCHECKED) ? actor
-											 : NULL;
-}
-
-/* PATH-4 make ready: whoever has something for an actor says so here, and only here. */
-void
-rli_actor_ready(struct rl_actor *actor)
-{
-	if (!list_is_linked(&actor->ready)) {
-		list_push_back(&actor->shard->actors->ready, &actor->ready);
-	}
-}
-
-struct rl_actor *
-rli_actor_next(struct list *batch)
-{
-	struct list_node *node = list_pop_front(batch);
-
-	return node == NULL ? NULL : list_entry(node, struct rl_actor, ready);
-}
-
-/* PATH-5 receive called: user code runs here and nowhere else. */
-int
-rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg)
-{
-	struct actors *actors = actor->shard->actors;
-	int answer;
-
-	RL_ASSERT(actors->running == NULL);
-	actors->running = actor;
-	actor->running = true;
-	answer = actor->def->receive(actor, msg);
-	actor->running = false;
-	actors->running = NULL;
-	if (answer == RL_ACTOR_UNHANDLED) {
-		counters_add(&actor->shard->counters, msgs_unhandled, 1);
-	}
-	return answer == RL_CONN_SEND_HIGH ? 0 : answer;
-}
-
-void
-rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer)
-{
-	enum rl_reason reason = RL_REASON_LOCAL;
-
-	if (answer == 0) {
-		return;
-	}
-	if (msg_kind == RL_MSG_EOF) {
-		reason = RL_REASON_PEER_FIN;
-	} else if (msg_kind == RL_MSG_SHUTDOWN) {
-		reason = RL_REASON_SHUTDOWN;
-	}
-	if (answer == RL_ACTOR_UNHANDLED) {
-		if (msg_kind == RL_MSG_EOF || msg_kind == RL_MSG_SHUTDOWN) {
-			rli_actor_end(actor, reason, 0);
-		}
-		return;
-	}
-	if (answer == RL_ACTOR_STOP) {
-		rli_actor_end(actor, reason, 0);
-		return;
-	}
-	/* a handler's own mistake, an answer that means nothing, is a failure like any other */
-	rli_actor_end(actor, RL_REASON_FAILURE, answer < 0 ? answer : -EINVAL);
-}
-
-bool
-rli_actor_has_work(const struct rl_actor *actor)
-{
-	return actor->life == ACTOR_STARTING || actor->shutdown_due ||
-	       !list_is_empty(&actor->timers_due) || actor->mailbox.count != 0;
-}
-
-static int
-actor_deliver_start(struct rl_actor *actor)
-{
-	struct rl_msg msg = { .kind = RL_MSG_START, .start = { actor->arg } };
-
-	actor->started = true;
-	return rli_actor_deliver(actor, &msg);
-}
-
-static void
-actor_deliver_shutdown(struct rl_actor *actor)
-{
-	struct rl_msg msg = {
-		.kind = RL_MSG_SHUTDOWN,
-		.shutdown = { actor->shard->actors->drain_deadline_ns },
-	};
-
-	actor->shutdown_due = false;
-	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
-}
-
-static void
-actor_deliver_envelope(struct rl_actor *actor)
-{
-	struct envelope *envelope = rli_mailbox_pop(&actor->mailbox);
-	struct rl_msg msg = {
-		.kind = envelope->kind,
-		.len = envelope->len,
-		.from = { envelope->from },
-		.user = { envelope->payload },
-	};
-	int answer = rli_actor_deliver(actor, &msg);
-
-	rli_mailbox_release(&actor->shard->actors->envelopes, envelope);
-	counters_add(&actor->shard->counters, msgs_delivered, 1);
-	rli_actor_answered(actor, msg.kind, answer);
-}
-
-uint32_t
-rli_actor_run(struct rl_actor *actor, uint32_t budget)
-{
-	while (budget > 0 && actor->life != ACTOR_ENDING) {
-		if (actor->life == ACTOR_STARTING) {
-			actor->life = ACTOR_RUNNING;
-			rli_actor_answered(actor, RL_MSG_START, actor_deliver_start(actor));
-		} else if (actor->shutdown_due) {
-			actor_deliver_shutdown(actor);
-		} else if (!list_is_empty(&actor->timers_due)) {
-			rli_actor_timer_deliver(actor);
-		} else if (actor->mailbox.count != 0) {
-			actor_deliver_envelope(actor);
-		} else {
-			break;
-		}
-		budget--;
-	}
-	return budget;
 }
 
 void
@@ -306,6 +208,70 @@ rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error)
 	rli_actor_ready(actor);
 }
 
+/* Who asked for a reply to one of them is told by rli_promise_break(). */
+static void
+actor_lose_messages(struct rl_actor *actor)
+{
+	struct envelope_pool *pool = &actor->shard->actors->envelopes;
+	uint64_t lost = 0;
+
+	while (actor->mailbox.first != NULL) {
+		rli_mailbox_release(pool, rli_mailbox_pop(&actor->mailbox));
+		lost++;
+	}
+	if (lost > 0 && actor->shard->actors->cut) {
+		counters_add(&actor->shard->counters, undelivered.stopping, lost);
+	} else if (lost > 0) {
+		counters_add(&actor->shard->counters, undelivered.gone, lost);
+	}
+}
+
+/* What it asked for is taken back, what it owes is settled. */
+static void
+actor_untie_one(struct rl_actor *actor, struct tie *tie)
+{
+	list_remove(&tie->node);
+	switch ((enum tie_kind)tie->kind) {
+	case TIE_TIMER:
+		if (!RL_MUTANT(TIMER_SURVIVES_ACTOR)) {
+			rli_actor_timer_drop(list_entry(tie, struct actor_timer, tie));
+		}
+		return;
+	case TIE_REQUEST:
+		rli_request_drop(list_entry(tie, struct request, tie));
+		return;
+	case TIE_PROMISE:
+		rli_promise_break(list_entry(tie, struct promise, tie));
+		return;
+	case TIE_LEASE:
+		rli_lease_drop(actor, list_entry(tie, struct lease, tie));
+		return;
+	case TIE_WATCHED:
+		rli_lease_ended(actor, list_entry(tie, struct lease, watched));
+		return;
+	case TIE_ROOM:
+		rli_room_drop(list_entry(tie, struct room, tie));
+		return;
+	case TIE_NAME:
+		rli_name_drop(list_entry(tie, struct name_claim, tie));
+		return;
+	}
+	RL_UNREACHABLE();
+}
+
+static void
+actor_untie(struct rl_actor *actor)
+{
+	struct list *lists[] = { &actor->notices, &actor->held, &actor->owed };
+	struct list_node *node;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		while ((node = list_first(lists[i])) != NULL) {
+			actor_untie_one(actor, list_entry(node, struct tie, node));
+		}
+	}
+}
+
 void
 rli_actor_stop(struct rl_actor *actor)
 {
@@ -315,45 +281,22 @@ rli_actor_stop(struct rl_actor *actor)
 		.kind = RL_MSG_STOP,
 		.stop = { (enum rl_reason)actor->reason, actor->error },
 	};
-	uint32_t lost;
 
 	RL_ASSERT(actor->life == ACTOR_ENDING);
 	RL_ASSERT(actor->conn == NULL);
 	if (!actor->started) {
-		/* who ended before the first turn still sees both ends of its life */
-		(void)actor_deliver_start(actor);
+		rli_actor_deliver_start(actor); /* so that it sees both ends of its life */
 	}
 	(void)rli_actor_deliver(actor, &msg); /* an answer to the last message changes nothing */
-	lost = rli_mailbox_clear(&actor->mailbox, &actors->envelopes);
-	counters_add(&shard->counters, undelivered.gone, lost);
-	if (!RL_MUTANT(TIMER_SURVIVES_ACTOR)) {
-		rli_actor_timers_clear(actor);
-	}
+	actor_lose_messages(actor);
+	actor_untie(actor);
 	actor_state_give(actors, actor);
 	list_remove(&actor->ready);
 	actor->life = ACTOR_FREE;
+	actor->id = ACTOR_ID_FREE(actor->id);
 	actors->live--;
 	counters_add(&shard->counters, actors_stopped, 1);
 	rli_slab_give(&actors->slab, actor);
-}
-
-void
-rli_actor_post(struct rl_shard *shard, const struct envelope *envelope)
-{
-	struct rl_actor *actor = rli_actor_resolve(shard, envelope->to);
-
-	counters_add(&shard->counters, msgs_sent, 1);
-	if (actor == NULL || actor->life == ACTOR_ENDING) {
-		counters_add(&shard->counters, undelivered.gone, 1);
-		return;
-	}
-	if (rli_mailbox_push(&actor->mailbox, &shard->actors->envelopes, shard->config->mailbox_max,
-			     envelope) != 0) {
-		counters_add(&shard->counters, undelivered.full,
-			     RL_MUTANT(MAILBOX_FULL_SILENT) ? 0 : 1);
-		return;
-	}
-	rli_actor_ready(actor);
 }
 
 void
@@ -368,7 +311,7 @@ rli_actors_drain(struct rl_shard *shard, uint64_t deadline_ns)
 
 		if (actor->life == ACTOR_STARTING || actor->life == ACTOR_RUNNING) {
 			actor->shutdown_due = true;
-			rli_actor_ready(actor);
+			rli_actor_urge(actor);
 		}
 	}
 }
@@ -378,6 +321,7 @@ rli_actors_cut(struct rl_shard *shard, enum rl_reason reason)
 {
 	struct actors *actors = shard->actors;
 
+	actors->cut = true;
 	for (uint32_t i = 0; i < actors->slab.slots_used; i++) {
 		struct rl_actor *actor = rli_slab_at(&actors->slab, i);
 
@@ -391,6 +335,39 @@ rl_actor_id
 rl_actor_self(const struct rl_actor *self)
 {
 	return (rl_actor_id){ rli_actor_id_bits(self) };
+}
+
+int
+rl_actor_spawn(struct rl_actor *self, const struct rl_actor_def *def, void *arg, rl_actor_id *id)
+{
+	RL_ASSERT(self->running);
+	return rl_shard_spawn(self->shard, def, arg, id);
+}
+
+int
+rl_shard_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *arg, rl_actor_id *id)
+{
+	struct rl_actor *actor;
+	int rc = rli_actor_spawn(shard, def, arg, &actor);
+
+	if (id != NULL) {
+		*id = (rl_actor_id){ rc == 0 ? actor->id : 0 };
+	}
+	return rc;
+}
+
+void
+rl_actor_become(struct rl_actor *self, rl_actor_receive_fn receive)
+{
+	RL_ASSERT(self->running);
+	RL_ASSERT(receive != NULL);
+	self->receive = receive;
+}
+
+uint32_t
+rl_actor_id_shard(rl_actor_id id)
+{
+	return id_shard(id.private_bits);
 }
 
 void *

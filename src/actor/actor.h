@@ -18,9 +18,13 @@
 
 #include <ringline/actor.h>
 
+#include "actor/name_table.h"
+#include "base/id.h"
 #include "base/list.h"
+#include "base/mutant.h"
 #include "base/slab.h"
 #include "mailbox/mailbox.h"
+#include "mailbox/mesh.h"
 #include "shard/shard.h"
 
 struct conn;
@@ -32,41 +36,99 @@ enum actor_state {
 	ACTOR_ENDING,
 };
 
-struct rl_actor {
-	uint32_t slab_link; /* the slab's, while the slot is free */
-	uint32_t generation;
-	struct rl_shard *shard;
-	const struct rl_actor_def *def;
-	void *state;
-	struct conn *conn; /* its stream; NULL: none */
-	void *arg; /* for RL_MSG_START */
-	struct list_node ready; /* on the shard's ready list */
-	struct list timers; /* armed, struct actor_timer */
-	struct list timers_due;
-	struct mailbox mailbox;
-	int error; /* goes with the reason */
-	uint8_t life; /* enum actor_state */
-	uint8_t reason; /* enum rl_reason, from ENDING on */
-	uint8_t state_class;
-	bool started; /* RL_MSG_START was delivered */
-	bool shutdown_due; /* RL_MSG_SHUTDOWN is to be delivered */
-	bool running; /* its handler is on the stack */
+/*
+ * What ties an actor to others: a record of one of these kinds is on one of its lists.
+ *
+ *	held     what it asked for: taken back when it ends
+ *	owed     what others have asked of it: settled when it ends
+ *	notices  what has come of what it asked for, and is to be delivered
+ */
+enum tie_kind {
+	TIE_TIMER, /* held while it runs, a notice when it is due: struct actor_timer */
+	TIE_REQUEST, /* held, then a notice: struct request */
+	TIE_PROMISE, /* owed: struct promise */
+	TIE_LEASE, /* held, then a notice: struct lease, the watcher's half */
+	TIE_WATCHED, /* owed: struct lease, the watched one's half */
+	TIE_ROOM, /* held, then a notice: struct room */
+	TIE_NAME, /* held: struct name_claim */
 };
 
-_Static_assert(sizeof(struct rl_actor) <= 256, "an actor's header is at most 256 bytes");
+struct tie {
+	struct list_node node;
+	uint8_t kind; /* enum tie_kind */
+};
+
+struct rl_actor {
+	union {
+		uint32_t slab_link; /* the slab's, while the slot is free */
+		int error; /* goes with the reason */
+	};
+	uint32_t rooms_owed; /* RL_MSG_ROOM that will come */
+	uint64_t id; /* what others know it by; ACTOR_ID_FREE() while the slot is free */
+	struct rl_shard *shard;
+	rl_actor_receive_fn receive; /* def's, or what it became */
+	void *state;
+	struct conn *conn; /* its stream; NULL: none */
+	struct mailbox mailbox;
+	uint8_t life; /* enum actor_state */
+	bool running; /* its handler is on the stack */
+	bool urgent; /* something but a message may wait */
+	bool started; /* RL_MSG_START was delivered */
+	bool shutdown_due; /* RL_MSG_SHUTDOWN is to be delivered */
+	bool room_told; /* RL_MSG_ROOM was delivered since its stream last looked */
+	uint8_t reason; /* enum rl_reason, from ENDING on */
+	uint8_t state_class;
+	struct list_node ready; /* on the shard's ready list */
+	const struct rl_actor_def *def;
+	void *arg; /* for RL_MSG_START */
+	struct list held; /* struct tie, all three */
+	struct list owed;
+	struct list notices;
+};
+
+/* No slot has this number, so it names nothing; the generation counts on from it. */
+#define ACTOR_ID_FREE(id) id_pack(id_generation(id), ID_SHARDS_MAX - 1, ID_SLOT_MAX)
+
+_Static_assert(sizeof(struct rl_actor) <= 160,
+	       "an idle connection and its actor stay below 512 bytes");
 
 #define ACTOR_STATE_CLASSES 12 /* 32 << 0 .. 32 << 11 = RL_ACTOR_STATE_MAX */
 
+/* A block from another shard that is kept until phase 4. */
+struct notified {
+	struct mesh_block *block;
+	uint32_t source;
+	uint32_t count;
+	bool reported; /* something in it was not delivered */
+};
+
+#define NOTIFIED_MAX 256 /* per turn; the rest waits in its ring */
+
 struct actors {
 	struct slab slab;
-	struct slab states[ACTOR_STATE_CLASSES];
-	struct slab timers;
 	struct envelope_pool envelopes;
 	struct list ready;
+	struct list later; /* connections that became ready in this phase of actors */
+	struct list *ready_conns; /* where a connection goes: ready, or later */
+	struct rl_actor *running; /* whose handler is on the stack */
+	uint32_t mailbox_max; /* the configuration's, at hand */
+	uint32_t message_head; /* of a message from here */
 	uint32_t live; /* not FREE */
 	bool draining; /* no spawn any more */
+	bool cut; /* no message any more */
 	uint64_t drain_deadline_ns;
-	struct rl_actor *running; /* whose handler is on the stack */
+	struct mailbox notifies; /* for the shard, from itself and from foreign threads */
+	uint32_t notified_count;
+	struct notified notified[NOTIFIED_MAX]; /* blocks with notifications to deliver */
+	struct slab states[ACTOR_STATE_CLASSES];
+	struct slab timers;
+	struct slab requests;
+	struct slab promises;
+	struct slab leases;
+	struct slab rooms;
+	struct name_table homes; /* names that this shard decides about: struct name_home */
+	struct name_table names; /* this shard's copy of all */
+	struct slab claims;
 };
 
 /* 0, -ENOMEM. Uses shard->actors, which the composition root has set. */
@@ -85,34 +147,43 @@ int rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void
 		    struct rl_actor **out);
 
 /* The living actor with this id on @shard, or NULL: the one place where ids are resolved. */
-struct rl_actor *rli_actor_resolve(struct rl_shard *shard, uint64_t id);
+static inline struct rl_actor *
+rli_actor_resolve(const struct rl_shard *shard, uint64_t id)
+{
+	struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(id));
 
-/* Put it on the ready list; the one place where that happens. Also while its handler runs. */
-void rli_actor_ready(struct rl_actor *actor);
-
-/* Take the next off @batch, or NULL. */
-struct rl_actor *rli_actor_next(struct list *batch);
-
-/*
- * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
- * negative errno. The one place where user code runs.
- */
-int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
-
-/*
- * What rli_actor_deliver() answered, made into policy for every kind but RL_MSG_RECV: may decide
- * the end. @msg_kind says which default an UNHANDLED has.
- */
-void rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer);
+	if (actor == NULL) {
+		return NULL;
+	}
+	/* a free slot's id is nobody's */
+	if (RL_MUTANT(GENERATION_UNCHECKED)) {
+		return actor->life == ACTOR_FREE ? NULL : actor;
+	}
+	return actor->id == id ? actor : NULL;
+}
 
 /*
- * Deliver what waits on the actor itself: START, the drain, due timers, messages; up to @budget of
- * them. Returns the budget that is left. Stops when the end was decided.
+ * Put it on the ready list; the one place where that happens. Also while its handler runs.
+ * PATH-4 make ready: whoever has something for an actor says so here, and only here.
  */
-uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
+static inline void
+rli_actor_ready(struct rl_actor *actor)
+{
+	struct actors *actors = actor->shard->actors;
 
-/* Something for rli_actor_run() is there. */
-bool rli_actor_has_work(const struct rl_actor *actor);
+	if (!list_is_linked(&actor->ready)) {
+		list_push_back(actor->conn == NULL ? &actors->ready : actors->ready_conns,
+			       &actor->ready);
+	}
+}
+
+/* The same for what is no message: it goes before them. */
+static inline void
+rli_actor_urge(struct rl_actor *actor)
+{
+	actor->urgent = true;
+	rli_actor_ready(actor);
+}
 
 /* Decide the end; the first reason counts. Makes it ready. */
 void rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error);
@@ -120,8 +191,23 @@ void rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error);
 /* Deliver RL_MSG_STOP and free everything. ENDING, and its stream is gone. */
 void rli_actor_stop(struct rl_actor *actor);
 
-/* A message from outside the shard, to whoever has the id; counted either way. */
-void rli_actor_post(struct rl_shard *shard, const struct envelope *envelope);
+/* On the list of @actor that says what it asked for, or owes, or is told. */
+static inline void
+rli_tie_init(struct tie *tie, enum tie_kind kind, struct list *list)
+{
+	tie->kind = (uint8_t)kind;
+	list_node_init(&tie->node);
+	list_push_back(list, &tie->node);
+}
+
+/* What was held is to be delivered now. */
+static inline void
+rli_tie_notice(struct rl_actor *actor, struct tie *tie)
+{
+	list_remove(&tie->node);
+	list_push_back(&actor->notices, &tie->node);
+	rli_actor_urge(actor);
+}
 
 /* Begin to drain: RL_MSG_SHUTDOWN for every actor, no spawn any more. */
 void rli_actors_drain(struct rl_shard *shard, uint64_t deadline_ns);
@@ -129,6 +215,10 @@ void rli_actors_drain(struct rl_shard *shard, uint64_t deadline_ns);
 /* End whoever is left, with @reason. */
 void rli_actors_cut(struct rl_shard *shard, enum rl_reason reason);
 
-uint64_t rli_actor_id_bits(const struct rl_actor *actor);
+static inline uint64_t
+rli_actor_id_bits(const struct rl_actor *actor)
+{
+	return actor->id;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Timers of actors. Invariant: a timer is on exactly one list of its actor, timers while the wheel
- * has it and timers_due from then until its message was delivered, so cancelling reaches it in
+ * Timers of actors. Invariant: a timer is on exactly one list of its actor, held while the wheel
+ * has it and notices from then until its message was delivered, so cancelling reaches it in
  * both.
  */
 #include "actor/actor_timer.h"
@@ -10,6 +10,7 @@
 
 #include <ringline/timer.h>
 
+#include "actor/actor_run.h"
 #include "base/id.h"
 
 static int
@@ -35,8 +36,7 @@ actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns,
 	timer->actor = actor;
 	timer->tag = tag;
 	timer->period_ns = period_ns;
-	list_node_init(&timer->node);
-	list_push_back(&actor->timers, &timer->node);
+	rli_tie_init(&timer->tie, TIE_TIMER, &actor->held);
 	rli_timer_init(&timer->timer, TIMER_ACTOR);
 	rli_wheel_start(&shard->wheel, &timer->timer, deadline_ns);
 	if (id != NULL) {
@@ -52,7 +52,7 @@ actor_timer_free(struct actor_timer *timer)
 	struct rl_shard *shard = timer->actor->shard;
 
 	(void)rli_wheel_cancel(&shard->wheel, &timer->timer); /* false: it is due already */
-	list_remove(&timer->node);
+	list_remove(&timer->tie.node);
 	timer->actor = NULL;
 	rli_slab_give(&shard->actors->timers, timer);
 }
@@ -92,9 +92,7 @@ rli_actor_timer_due(struct timer *timer)
 {
 	struct actor_timer *due = list_entry(timer, struct actor_timer, timer);
 
-	list_remove(&due->node);
-	list_push_back(&due->actor->timers_due, &due->node);
-	rli_actor_ready(due->actor);
+	rli_tie_notice(due->actor, &due->tie);
 }
 
 /* The next multiple of the period that lies ahead: what was missed is skipped. */
@@ -109,17 +107,14 @@ actor_timer_again(struct actor_timer *timer)
 
 		deadline_ns += missed * timer->period_ns;
 	}
-	list_remove(&timer->node);
-	list_push_back(&timer->actor->timers, &timer->node);
+	list_push_back(&timer->actor->held, &timer->tie.node);
 	rli_wheel_start(&shard->wheel, &timer->timer, deadline_ns);
 }
 
 /* Armed again, or freed, before the handler runs: so the handler may cancel it or start another. */
 void
-rli_actor_timer_deliver(struct rl_actor *actor)
+rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer)
 {
-	struct actor_timer *timer =
-		list_entry(list_first(&actor->timers_due), struct actor_timer, node);
 	struct rl_shard *shard = actor->shard;
 	struct rl_msg msg = { .kind = RL_MSG_TIMER };
 
@@ -136,14 +131,7 @@ rli_actor_timer_deliver(struct rl_actor *actor)
 }
 
 void
-rli_actor_timers_clear(struct rl_actor *actor)
+rli_actor_timer_drop(struct actor_timer *timer)
 {
-	struct list_node *node;
-
-	while ((node = list_first(&actor->timers)) != NULL) {
-		actor_timer_free(list_entry(node, struct actor_timer, node));
-	}
-	while ((node = list_first(&actor->timers_due)) != NULL) {
-		actor_timer_free(list_entry(node, struct actor_timer, node));
-	}
+	actor_timer_free(timer);
 }

@@ -12,7 +12,7 @@ struct actor_timer {
 	uint32_t slab_link;
 	uint32_t generation;
 	struct rl_actor *actor; /* NULL: free */
-	struct list_node node; /* on the actor's timers, or its timers_due */
+	struct tie tie; /* held, a notice when it is due */
 	struct timer timer;
 	uint64_t tag;
 	uint64_t period_ns; /* 0: comes once */
@@ -21,10 +21,10 @@ struct actor_timer {
 /* The wheel says that @timer (TIMER_ACTOR) is due: its actor gets a message. */
 void rli_actor_timer_due(struct timer *timer);
 
-/* Deliver one due timer of @actor, which must have one. */
-void rli_actor_timer_deliver(struct rl_actor *actor);
+/* Deliver it: it is due, and on no list of the actor any more. */
+void rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer);
 
-/* Cancel and free all. */
-void rli_actor_timers_clear(struct rl_actor *actor);
+/* The actor has ended. */
+void rli_actor_timer_drop(struct actor_timer *timer);
 
 #endif

@@ -23,6 +23,8 @@ static const char *const reason_names[] = {
 	[RL_REASON_TIMEOUT_STALL] = "timeout_stall",
 	[RL_REASON_TIMEOUT_LINGER] = "timeout_linger",
 	[RL_REASON_TIMEOUT_DRAIN] = "timeout_drain",
+	[RL_REASON_GONE] = "gone",
+	[RL_REASON_LINKED] = "linked",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == RL_REASON_COUNT,

@@ -38,6 +38,8 @@
 	X(CONNECT_FREED_EARLY, "a connect is freed before its timeout ended") \
 	X(ACCEPT_NOT_REARMED, "a failed accept is not tried again")           \
 	X(ACCEPT_NO_BACKOFF, "a failed accept is tried again at once")        \
+	X(HANDOVER_SILENT, "a shard is not woken for what it is handed")      \
+	X(ROOM_NOT_TOLD, "an acceptor that waits for room is not told")       \
 	X(ADDRESS_SHARED, "accepts share one address")                        \
 	X(GENERATION_UNCHECKED, "a stale id names the next occupant")         \
 	X(TIMER_SURVIVES_ACTOR, "an ended actor's timers live on")            \
@@ -46,7 +48,23 @@
 	X(MAILBOX_FULL_SILENT, "a message for a full mailbox is not counted") \
 	X(NO_SECOND_LOOK, "sleeps without looking at the inbox again")        \
 	X(WAKE_NOT_REARMED, "the eventfd is read only once")                  \
-	X(SQ_FULL_LOST, "a request is lost when the queue is full")
+	X(SQ_FULL_LOST, "a request is lost when the queue is full")           \
+	X(ROOM_NOT_WANTED, "who waits for a block does not say so")           \
+	X(REPORT_FORGOTTEN, "an undelivered message does not ride home")      \
+	X(LATE_REPLY_TAKEN, "a late reply answers the next request")          \
+	X(INBOUND_NOT_LOOKED_AT, "sleeps without looking at others' marks")   \
+	X(MARK_FORGOTTEN, "what is published is not marked")                  \
+	X(WANT_NOT_LOOKED_AT, "a block that is waited for returns silently")  \
+	X(HELD_BACK_FORGOTTEN, "a block that was held back stays for ever")   \
+	X(REST_FORGOTTEN, "what is over the budget is not looked at again")   \
+	X(OBLIGATION_OVERTAKEN, "the last that waits for room goes first")    \
+	X(ROOM_TOLD_TO_ONE, "the others who wait for room are not told")      \
+	X(WAKE_FAILURE_IGNORED, "a wake-up that failed is not made good")     \
+	X(WAKE_WITHOUT_SQE, "a wake-up is lost when the queue is full")       \
+	X(DOWN_TWICE, "the end of an actor is told twice")                    \
+	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
+	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
+	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

@@ -15,33 +15,14 @@
 /* A multiple of every page size that Linux has (4, 16 and 64 KiB). */
 #define SLAB_STEP_BYTES ((size_t)65536)
 #define SLAB_ALIGN	16
+#define SLAB_LARGE	4096 /* slots above this lie at multiples of it */
 
 #ifdef NDEBUG
 
 #define SLAB_GUARD_BYTES 0
 
-static inline void
-slab_guard_set(struct slab *slab, void *slot, bool taken)
-{
-	(void)slab;
-	(void)slot;
-	(void)taken;
-}
-
-static inline void
-slab_guard_check(const struct slab *slab, const void *slot, bool taken)
-{
-	(void)slab;
-	(void)slot;
-	(void)taken;
-}
-
 #else
 
-/*
- * Debug builds put a word behind each slot that says whether it is taken: it catches a slot that is
- * given back twice, and one whose owner wrote beyond its end.
- */
 #define SLAB_GUARD_BYTES SLAB_ALIGN
 
 static const uint64_t slab_guards[] = { 0x66726565736c6f74, 0x74616b656e736c74 };
@@ -49,16 +30,16 @@ static const uint64_t slab_guards[] = { 0x66726565736c6f74, 0x74616b656e736c74 }
 static inline uint64_t *
 slab_guard(const struct slab *slab, const void *slot)
 {
-	return (uint64_t *)(uintptr_t)((const uint8_t *)slot + slab->slot_size - SLAB_GUARD_BYTES);
+	return (uint64_t *)(uintptr_t)((const uint8_t *)slot + slab->guard_at);
 }
 
-static inline void
-slab_guard_set(struct slab *slab, void *slot, bool taken)
+void
+slab_guard_set(const struct slab *slab, void *slot, bool taken)
 {
 	*slab_guard(slab, slot) = slab_guards[taken];
 }
 
-static inline void
+void
 slab_guard_check(const struct slab *slab, const void *slot, bool taken)
 {
 	RL_ASSERT(*slab_guard(slab, slot) == slab_guards[taken]);
@@ -70,16 +51,6 @@ static size_t
 slab_round_up(size_t bytes, size_t step)
 {
 	return (bytes + step - 1) / step * step;
-}
-
-/* The first 4 bytes of a free slot; memcpy, because they are part of an object of another type. */
-static uint32_t
-slab_next_free(const void *slot)
-{
-	uint32_t next;
-
-	memcpy(&next, slot, sizeof(next));
-	return next;
 }
 
 /* Make the next unused slot's memory usable. */
@@ -104,18 +75,26 @@ slab_commit(struct slab *slab)
 int
 rli_slab_init(struct slab *slab, size_t slot_size, uint32_t slots_max)
 {
-	size_t stride = slab_round_up(slot_size, SLAB_ALIGN) + SLAB_GUARD_BYTES;
+	size_t guard_at = slab_round_up(slot_size, SLAB_ALIGN);
+	size_t stride = guard_at + SLAB_GUARD_BYTES;
 
 	RL_ASSERT(slot_size >= sizeof(uint32_t));
 	RL_ASSERT(stride <= UINT32_MAX);
 	RL_ASSERT(slots_max > 0);
-	RL_ASSERT(slots_max < UINT32_MAX); /* the free list counts from 1 */
 
+	if (stride > SLAB_LARGE) {
+		/* a guard must not spoil the alignment, which the free list counts in */
+		stride = slab_round_up(stride, SLAB_LARGE);
+	}
 	*slab = (struct slab){
 		.slot_size = (uint32_t)stride,
+		.guard_at = (uint32_t)guard_at,
+		.slot_shift = (uint32_t)__builtin_ctz((unsigned int)stride),
 		.slots_max = slots_max,
 		.reserved_bytes = slab_round_up(stride * slots_max, SLAB_STEP_BYTES),
 	};
+	/* the free list counts from 1 in units of the alignment */
+	RL_ASSERT(slab->reserved_bytes >> slab->slot_shift < UINT32_MAX);
 	slab->base = rli_host_pages_reserve(slab->reserved_bytes);
 	if (slab->base == NULL) {
 		*slab = (struct slab){ 0 };
@@ -134,38 +113,18 @@ rli_slab_fini(struct slab *slab)
 }
 
 void *
-rli_slab_take(struct slab *slab)
+rli_slab_grow(struct slab *slab)
 {
 	void *slot;
 
-	if (slab->free_first != 0) {
-		slot = rli_slab_at(slab, slab->free_first - 1);
-		RL_ASSERT(slot != NULL);
-		slab_guard_check(slab, slot, false);
-		slab->free_first = slab_next_free(slot);
-	} else {
-		if (slab->slots_used == slab->slots_max || slab_commit(slab) != 0) {
-			return NULL;
-		}
-		slot = slab->base + (size_t)slab->slots_used * slab->slot_size;
-		slab->slots_used++;
+	if (slab->slots_used == slab->slots_max || slab_commit(slab) != 0) {
+		return NULL;
 	}
+	slot = slab->base + (size_t)slab->slots_used * slab->slot_size;
+	slab->slots_used++;
 	slab_guard_set(slab, slot, true);
 	slab->taken++;
 	return slot;
-}
-
-void
-rli_slab_give(struct slab *slab, void *slot)
-{
-	uint32_t number = rli_slab_number(slab, slot);
-
-	RL_ASSERT(slab->taken > 0);
-	slab_guard_check(slab, slot, true);
-	slab_guard_set(slab, slot, false);
-	memcpy(slot, &slab->free_first, sizeof(slab->free_first));
-	slab->free_first = number + 1;
-	slab->taken--;
 }
 
 uint32_t

@@ -13,18 +13,24 @@
 #ifndef RINGLINE_BASE_SLAB_H
 #define RINGLINE_BASE_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "base/assert.h"
 
 struct slab {
 	uint8_t *base;
 	size_t reserved_bytes;
 	size_t committed_bytes;
 	uint32_t slot_size; /* from one slot to the next */
+	uint32_t guard_at; /* in a slot; debug builds */
+	uint32_t slot_shift; /* slots lie at multiples of 1 << slot_shift */
 	uint32_t slots_max;
 	uint32_t slots_used; /* slots that were ever given out: 0 .. slots_used - 1 */
 	uint32_t taken; /* given out at the moment */
-	uint32_t free_first; /* slot number + 1 of the free list's first, 0: none */
+	uint32_t free_first; /* (offset >> slot_shift) + 1 of the free list's first, 0: none */
 };
 
 /*
@@ -38,11 +44,53 @@ int rli_slab_init(struct slab *slab, size_t slot_size, uint32_t slots_max);
 /* Every slot must have been given back, or the owner no longer cares. Zeroed memory is fine. */
 void rli_slab_fini(struct slab *slab);
 
+/* How rli_slab_take() goes on when no slot is free. */
+void *rli_slab_grow(struct slab *slab);
+
+#ifdef NDEBUG
+#define slab_guard_set(slab, slot, taken)   ((void)0)
+#define slab_guard_check(slab, slot, taken) ((void)0)
+#else
+/*
+ * Debug builds put a word behind each slot that says whether it is taken: it catches a slot that is
+ * given back twice, and one whose owner wrote beyond its end.
+ */
+void slab_guard_set(const struct slab *slab, void *slot, bool taken);
+void slab_guard_check(const struct slab *slab, const void *slot, bool taken);
+#endif
+
 /* A slot, or NULL when slots_max are taken or the host has no memory. */
-void *rli_slab_take(struct slab *slab);
+static inline void *
+rli_slab_take(struct slab *slab)
+{
+	uint8_t *slot;
+
+	if (slab->free_first == 0) {
+		return rli_slab_grow(slab);
+	}
+	slot = slab->base + ((size_t)(slab->free_first - 1) << slab->slot_shift);
+	slab_guard_check(slab, slot, false);
+	/* the first 4 bytes of a free slot; memcpy, since they are part of another type */
+	memcpy(&slab->free_first, slot, sizeof(slab->free_first));
+	slab_guard_set(slab, slot, true);
+	slab->taken++;
+	return slot;
+}
 
 /* Giving a slot back twice, or with bytes written behind its end, is caught in debug builds. */
-void rli_slab_give(struct slab *slab, void *slot);
+static inline void
+rli_slab_give(struct slab *slab, void *slot)
+{
+	size_t offset = (size_t)((uint8_t *)slot - slab->base);
+
+	RL_ASSERT(slab->taken > 0);
+	RL_ASSERT(offset < slab->committed_bytes);
+	slab_guard_check(slab, slot, true);
+	slab_guard_set(slab, slot, false);
+	memcpy(slot, &slab->free_first, sizeof(slab->free_first));
+	slab->free_first = (uint32_t)(offset >> slab->slot_shift) + 1;
+	slab->taken--;
+}
 
 /* The slot with this number, or NULL if that was never in use. It may be free at the moment. */
 static inline void *

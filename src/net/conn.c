@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "actor/actor_run.h"
 #include "base/mutant.h"
 
 int
@@ -171,6 +172,10 @@ rli_conn_run(struct rl_actor *actor, uint32_t budget)
 		uint32_t left = rli_actor_run(actor, 1);
 
 		more = left == 0;
+		if (actor->room_told) {
+			actor->room_told = false;
+			rli_conn_recv_again(conn); /* what answered -EAGAIN meanwhile */
+		}
 		if (actor->life == ACTOR_RUNNING && conn_deliver_next(conn)) {
 			more = true;
 		}

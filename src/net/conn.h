@@ -76,6 +76,7 @@ struct conn {
 	uint32_t out_bytes;
 	uint32_t inflight_bytes;
 	uint32_t refused_bytes; /* the largest send refused: it fits at the next WRITABLE */
+	uint32_t fed; /* net->feeds when it was last told of send memory */
 
 	struct timer timer; /* the earliest deadline, lazily: see conn_deadline.c */
 	uint64_t active_ns; /* last byte either way */
@@ -116,7 +117,7 @@ struct conn {
 	bool reset : 1; /* close with RST */
 };
 
-_Static_assert(sizeof(struct conn) <= 384, "an idle connection and its actor stay below 512 bytes");
+_Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
 
 /* conn.c */
 

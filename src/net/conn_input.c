@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "actor/actor_run.h"
 #include "base/mutant.h"
 #include "net/conn.h"
 
@@ -190,7 +191,7 @@ input_answered(struct conn *conn, int answer)
 	}
 	conn->again = true;
 	rli_conn_mark(conn);
-	if (!conn->writable_owed) {
+	if (!conn->writable_owed && conn->actor->rooms_owed == 0) {
 		counters_add(&conn->shard->counters, again_unowed, 1);
 	}
 }

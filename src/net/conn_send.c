@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "actor/actor_run.h"
 #include "base/mutant.h"
 
 #include "net/conn.h"
@@ -102,7 +103,9 @@ send_starved(struct conn *conn, size_t len)
 {
 	struct net *net = conn->shard->net;
 
-	net->starved_refused++;
+	if (conn->fed == net->feeds) {
+		net->starved_refused++; /* one of those that were told */
+	}
 	if (!list_is_linked(&conn->starved)) {
 		list_push_back(&net->starved, &conn->starved);
 	}
@@ -371,11 +374,14 @@ rli_conn_send_feed(struct rl_shard *shard)
 	bool unused = net->starved_refused < net->starved_told;
 	uint32_t told = 0;
 
+	net->feeds++;
 	if (net->chunks_home > 0 || unused) {
 		while (told < SEND_FEED_MAX && !list_is_empty(&net->starved)) {
-			struct list_node *node = list_pop_front(&net->starved);
+			struct conn *conn =
+				list_entry(list_pop_front(&net->starved), struct conn, starved);
 
-			rli_actor_ready(list_entry(node, struct conn, starved)->actor);
+			conn->fed = net->feeds;
+			rli_actor_ready(conn->actor);
 			told++;
 		}
 	}

@@ -14,6 +14,7 @@
 #include "base/mutant.h"
 #include "net/addr.h"
 #include "net/conn.h"
+#include "net/handover.h"
 #include "net/net.h"
 #include "net/sys.h"
 
@@ -55,7 +56,7 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	listener->fd = setup->fd;
 	listener->is_unix = setup->is_unix;
 	rli_timer_init(&listener->backoff, TIMER_LISTENER);
-	for (uint32_t i = 0; i < shard->config->accepts_in_flight; i++) {
+	for (uint32_t i = 0; setup->fd >= 0 && i < shard->config->accepts_in_flight; i++) {
 		struct accept *accept = rli_slab_take(&net->accepts);
 
 		if (accept == NULL) {
@@ -88,7 +89,9 @@ rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *close
 	if (listener->state != LISTENER_OPEN) {
 		return;
 	}
+	(void)rli_listener_adopt(shard); /* what was accepted before this was asked for */
 	listener->state = LISTENER_CLOSING;
+	(void)rli_listener_adopt(shard); /* what had no room */
 	(void)rli_wheel_cancel(&shard->wheel,
 			       &listener->backoff); /* false: it was not backing off */
 	shard->net->listeners_dirty = true;
@@ -187,40 +190,53 @@ accept_turn_away(struct accept *accept, int fd)
 	accept->refused_fd = fd; /* the flush closes it */
 }
 
-/* PATH-1 accept: a socket becomes a connection and its actor. */
-static void
-accept_opened(struct accept *accept, int fd)
+/* PATH-1 accept: a socket becomes a connection and its actor. 0, or it is still the caller's. */
+static int
+listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const void *peer,
+		 socklen_t len)
 {
-	struct listener *listener = accept->listener;
 	struct rl_shard *shard = listener->shard;
-	bool fixed = rli_ring_features(shard->ring) & RL_FEATURE_FIXED_FILES;
 	struct conn_setup setup = {
 		.def = listener->def,
 		.arg = listener->options.arg,
 		.options = &listener->options.conn,
 		.fd = fd,
-		.sqe_flags = fixed ? IOSQE_FIXED_FILE : 0,
+		.sqe_flags = sqe_flags,
 		.is_unix = listener->is_unix,
 	};
 	struct conn *conn;
+	int rc = rli_conn_create(shard, &setup, &conn);
 
-	listener->backoff_ns = 0;
-	if (listener->state == LISTENER_OPEN && listener_is_full(listener)) {
-		accept->held_fd = fd; /* waits here as it would in the backlog */
-		return;
-	}
-	if (listener->state != LISTENER_OPEN || rli_conn_create(shard, &setup, &conn) != 0) {
-		accept_turn_away(accept, fd);
-		return;
+	if (rc != 0) {
+		return rc;
 	}
 	if (listener_wants_addr(listener)) {
-		rli_addr_from_sockaddr(&conn->peer, &accept->peer, accept->len);
+		rli_addr_from_sockaddr(&conn->peer, peer, len);
 	} else if (listener->is_unix) {
 		conn->peer.family = RL_ADDR_UNIX;
 	}
 	counters_add(&shard->counters, accepted, 1);
 	rli_conn_opened(conn);
 	rli_conn_deadline_start(conn, listener->options.conn.first_byte_timeout_ns);
+	return 0;
+}
+
+static void
+accept_opened(struct accept *accept, int fd)
+{
+	struct listener *listener = accept->listener;
+	bool fixed = rli_ring_features(listener->shard->ring) & RL_FEATURE_FIXED_FILES;
+
+	listener->backoff_ns = 0;
+	if (listener->state == LISTENER_OPEN && listener_is_full(listener)) {
+		accept->held_fd = fd; /* waits here as it would in the backlog */
+		return;
+	}
+	if (listener->state != LISTENER_OPEN ||
+	    listener_connect(listener, fd, fixed ? IOSQE_FIXED_FILE : 0, &accept->peer,
+			     accept->len) != 0) {
+		accept_turn_away(accept, fd);
+	}
 }
 
 static void
@@ -359,7 +375,9 @@ listener_close(struct listener *listener)
 			return;
 		}
 	}
-	rli_sys_close(listener->fd);
+	if (listener->fd >= 0) {
+		rli_sys_close(listener->fd);
+	}
 	accept_free_all(listener);
 	(void)rli_wheel_cancel(&listener->shard->wheel, &listener->backoff);
 	listener->state = LISTENER_FREE;
@@ -377,4 +395,54 @@ rli_listener_flush(struct listener *listener)
 		listener_close(listener);
 	}
 	return true;
+}
+
+static void
+adopt_one(struct rl_shard *shard, struct handed *handed)
+{
+	struct listener *listener = &shard->net->listeners[handed->listener];
+	int fd = handed->fd;
+
+	if (listener->state == LISTENER_OPEN && listener_is_full(listener)) {
+		return; /* waits here as it would in the backlog */
+	}
+	handed->fd = -1;
+	if (listener->state != LISTENER_OPEN ||
+	    listener_connect(listener, fd, 0, &handed->peer, handed->len) != 0) {
+		counters_add(&shard->counters, refused, 1);
+		rli_sys_close(fd);
+	}
+}
+
+bool
+rli_listener_adopt(struct rl_shard *shard)
+{
+	struct handover *handover = shard->net->handover;
+	uint32_t count = handover != NULL ? rli_handover_count(handover) : 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct handed *handed = rli_handover_at(handover, i);
+
+		if (handed->fd >= 0) {
+			adopt_one(shard, handed);
+		} else if (handed->listener == HANDOVER_END) {
+			shard->net->handover_over = true;
+		}
+	}
+	if (count > 0) {
+		rli_handover_drop(handover, count);
+	}
+	return count > 0;
+}
+
+bool
+rli_listener_may_adopt(const struct rl_shard *shard)
+{
+	const struct net *net = shard->net;
+
+	if (net->handover == NULL || rli_handover_count(net->handover) == 0) {
+		return false;
+	}
+	return net->draining || shard->config->conns_policy == RL_CONNS_REFUSE ||
+	       net->conns_count < shard->config->conns_max;
 }

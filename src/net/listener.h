@@ -2,7 +2,8 @@
 /*
  * One shard's part of a listener: its own listening socket and a handful of one-shot accepts on it,
  * each with an address of its own (a multishot accept shares one, and a fixed file has no
- * getpeername).
+ * getpeername). Where the acceptor accepts there is neither, and the shard adopts what it was
+ * handed.
  */
 #ifndef RINGLINE_NET_LISTENER_INTERNAL_H
 #define RINGLINE_NET_LISTENER_INTERNAL_H
@@ -48,7 +49,7 @@ struct listener {
 	uint64_t backoff_ns;
 	uint32_t armed; /* accepts in flight */
 	struct control *closed; /* whom rli_listener_closed() tells; NULL: nobody */
-	int fd;
+	int fd; /* -1: the acceptor's */
 	uint8_t state; /* enum listener_state */
 	bool is_unix;
 };
@@ -56,13 +57,13 @@ struct listener {
 struct listener_setup {
 	const struct rl_actor_def *def;
 	const struct rl_listener_options *options;
-	int fd;
+	int fd; /* -1: none, the acceptor has it */
 	bool is_unix;
 };
 
 /*
- * Listener @number of the shard starts to accept; takes setup->fd on success. 0, -ENOMEM,
- * -ESHUTDOWN.
+ * Listener @number of the shard starts to accept, or to adopt; takes setup->fd on success. 0,
+ * -ENOMEM, -ESHUTDOWN.
  */
 int rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listener_setup *setup);
 
@@ -71,6 +72,15 @@ int rli_listener_start(struct rl_shard *shard, uint32_t number, const struct lis
  * handed out by rli_listener_closed() when that is done, at once if the listener isn't open.
  */
 void rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *closed);
+
+/*
+ * Phase 2: what the acceptor handed over becomes connections, or waits for room ("pause"). False:
+ * there is nothing.
+ */
+bool rli_listener_adopt(struct rl_shard *shard);
+
+/* Something that came from the acceptor can be dealt with now. */
+bool rli_listener_may_adopt(const struct rl_shard *shard);
 
 /* A request whose listener has closed since the last call, or NULL. */
 struct control *rli_listener_closed(struct rl_shard *shard);

@@ -9,6 +9,7 @@
 #include "base/mutant.h"
 #include "net/conn.h"
 #include "net/conn_open.h"
+#include "net/handover.h"
 
 int
 rli_net_init(struct rl_shard *shard)
@@ -90,6 +91,18 @@ net_flush_listeners(struct rl_shard *shard)
 	return done;
 }
 
+/* The acceptor learns what was adopted, and what has closed. */
+static void
+net_publish(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	if (net->handover != NULL && rli_handover_publish(net->handover, net->conns_count) &&
+	    !RL_MUTANT(ROOM_NOT_TOLD)) {
+		(void)rli_sleep_wake(net->acceptor);
+	}
+}
+
 bool
 rli_net_flush(struct rl_shard *shard)
 {
@@ -112,6 +125,7 @@ rli_net_flush(struct rl_shard *shard)
 	rli_bufring_publish(&shard->bufring);
 	done = rli_conn_recv_unpark(shard) && done;
 	rli_conn_send_feed(shard);
+	net_publish(shard);
 	return net_flush_listeners(shard) && done;
 }
 
@@ -150,5 +164,5 @@ rli_net_is_silent(const struct rl_shard *shard)
 			return false;
 		}
 	}
-	return net->conns_count == 0;
+	return net->conns_count == 0 && (net->handover == NULL || net->handover_over);
 }

@@ -16,6 +16,7 @@
 #include "shard/shard.h"
 
 struct conn;
+struct handover;
 
 #define NET_LISTENERS_MAX 16
 
@@ -37,15 +38,19 @@ struct net {
 		parked; /* connections that wait for a receive buffer, first come first served */
 	struct list starved; /* connections that wait for send memory, likewise */
 	struct listener listeners[NET_LISTENERS_MAX];
+	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
+	struct sleep *acceptor; /* whom to tell that there is room */
 	struct net_view view;
 	uint32_t conns_count;
 	uint32_t accepts_armed;
 	struct timer starved_timer;
 	uint32_t starved_told; /* at the last flush */
-	uint32_t starved_refused; /* since then */
+	uint32_t starved_refused; /* of those, since then */
+	uint32_t feeds; /* counts the flushes */
 	uint32_t chunks_home; /* send chunks given back since the last flush */
 	bool draining;
 	bool listeners_dirty;
+	bool handover_over; /* nothing comes from the acceptor any more */
 	struct log_limit limit_accept;
 };
 

@@ -1,21 +1,40 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The third door to the outside: plain socket calls, all of them off the data path. sys_linux.c is
- * the real one; the simulator links its own in its place.
+ * The third door to the outside: plain socket calls, none of them made by a shard that moves bytes.
+ * sys_linux.c is the real one; the simulator links its own in its place.
  */
 #ifndef RINGLINE_NET_SYS_H
 #define RINGLINE_NET_SYS_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "net/url.h"
 
+enum sys_listen {
+	SYS_LISTEN_SHARED, /* one of several on the port: SO_REUSEPORT */
+	SYS_LISTEN_ALONE, /* the only one, and rli_sys_accept() on it does not block */
+};
+
 /*
- * A listening socket on @url: TCP with SO_REUSEADDR, SO_REUSEPORT and TCP_NODELAY (inherited by
- * what is accepted), close-on-exec. The descriptor, or a negative errno.
+ * A listening socket on @url: TCP with SO_REUSEADDR and TCP_NODELAY (inherited by what is
+ * accepted), close-on-exec. The descriptor, or a negative errno.
  */
-int rli_sys_listen(const struct url *url, uint32_t backlog);
+int rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how);
+
+/*
+ * The next connection of a socket that listens alone, without waiting for one: a blocking
+ * descriptor, close-on-exec, or a negative errno. @peer (NULL: not wanted) has room for *len bytes.
+ */
+int rli_sys_accept(int fd, struct sockaddr *peer, socklen_t *len);
+
+/*
+ * Wait until one of @polls is ready or @timeout_ns is over (UINT64_MAX: never), and fill in their
+ * revents. It may return early, and say of one that it is ready when it is not. In the simulator
+ * the wait begins with this call, and is over when the caller goes on.
+ */
+void rli_sys_poll(struct pollfd *polls, uint32_t count, uint64_t timeout_ns);
 
 /* Another descriptor for the same socket: a Unix listener is shared by all shards. */
 int rli_sys_dup(int fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The real socket calls. All are off the data path: they run when a listener or an outbound
- * connection is set up.
+ * The real socket calls. They run when a listener or an outbound connection is set up, and on the
+ * acceptor's thread.
  */
 #include "net/sys.h"
 
@@ -10,6 +10,8 @@
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SYS_POLL_REFUSED_MS 10
 
 static int
 sys_socket(const struct url *url, int flags)
@@ -36,11 +38,11 @@ sys_fail(int fd, int rc)
 
 /* SO_REUSEADDR or our own TIME_WAIT sockets would refuse a restart for a minute. */
 static int
-sys_listen_options(int fd)
+sys_listen_options(int fd, enum sys_listen how)
 {
 	int rc = sys_set(fd, SOL_SOCKET, SO_REUSEADDR);
 
-	if (rc == 0) {
+	if (rc == 0 && how == SYS_LISTEN_SHARED) {
 		rc = sys_set(fd, SOL_SOCKET, SO_REUSEPORT);
 	}
 	if (rc == 0) {
@@ -50,15 +52,15 @@ sys_listen_options(int fd)
 }
 
 int
-rli_sys_listen(const struct url *url, uint32_t backlog)
+rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how)
 {
-	int fd = sys_socket(url, 0);
+	int fd = sys_socket(url, how == SYS_LISTEN_ALONE ? SOCK_NONBLOCK : 0);
 	int rc;
 
 	if (fd < 0) {
 		return fd;
 	}
-	rc = url->is_unix ? 0 : sys_listen_options(fd);
+	rc = url->is_unix ? 0 : sys_listen_options(fd, how);
 	if (rc == 0 && bind(fd, &url->sockaddr.sa, url->len) != 0) {
 		rc = -errno;
 	}
@@ -66,6 +68,46 @@ rli_sys_listen(const struct url *url, uint32_t backlog)
 		rc = -errno;
 	}
 	return rc == 0 ? fd : sys_fail(fd, rc);
+}
+
+int
+rli_sys_accept(int fd, struct sockaddr *peer, socklen_t *len)
+{
+	int accepted = accept4(fd, peer, peer != NULL ? len : NULL, SOCK_CLOEXEC);
+
+	return accepted < 0 ? -errno : accepted;
+}
+
+/*
+ * poll(2) refuses more descriptors than RLIMIT_NOFILE, which somebody may lower while we run: then
+ * all are tried, a hundred times a second.
+ */
+static void
+sys_poll_refused(struct pollfd *polls, uint32_t count)
+{
+	(void)poll(NULL, 0, SYS_POLL_REFUSED_MS);
+	for (uint32_t i = 0; i < count; i++) {
+		polls[i].revents = polls[i].events;
+	}
+}
+
+void
+rli_sys_poll(struct pollfd *polls, uint32_t count, uint64_t timeout_ns)
+{
+	struct timespec timeout = {
+		.tv_sec = (time_t)(timeout_ns / 1000000000),
+		.tv_nsec = (long)(timeout_ns % 1000000000),
+	};
+
+	if (ppoll(polls, count, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL) >= 0) {
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		polls[i].revents = 0;
+	}
+	if (errno != EINTR) {
+		sys_poll_refused(polls, count);
+	}
 }
 
 int

@@ -7,9 +7,7 @@
 
 #include "base/mutant.h"
 #include "shard/shard.h"
-
-/* No object lives in the first page; a smaller user_data is not ours. */
-#define OP_ADDRESS_MIN 4096
+#include "shard/wake.h"
 
 bool
 rli_op_cancel(struct rl_shard *shard, struct op *op)
@@ -44,14 +42,31 @@ op_cancel_completed(struct rl_shard *shard, struct op *op)
 	op->done(shard, op, 0, OP_F_SETTLED);
 }
 
+/* One that is no object's. */
+static void
+op_number_completed(struct rl_shard *shard, uint64_t user_data)
+{
+	if (user_data == OP_USER_DATA_WOKEN) {
+		/* that the shard woke is all there is to it: the turn looks everywhere */
+		counters_add(&shard->counters, wakeups, 1);
+		return;
+	}
+	counters_add(&shard->counters, cqes_unknown, 1);
+	RL_DEBUG_ASSERT(user_data == OP_USER_DATA_WOKEN);
+}
+
 void
 rli_op_complete(struct rl_shard *shard, uint64_t user_data, int32_t res, uint32_t flags)
 {
-	struct op *op = (struct op *)(uintptr_t)(user_data & ~(uint64_t)(OP_ALIGN - 1));
+	void *object = (void *)(uintptr_t)(user_data & ~(uint64_t)(OP_ALIGN - 1));
+	struct op *op = object;
 
 	if (user_data < OP_ADDRESS_MIN) {
-		counters_add(&shard->counters, cqes_unknown, 1);
-		RL_DEBUG_ASSERT(user_data >= OP_ADDRESS_MIN);
+		op_number_completed(shard, user_data);
+		return;
+	}
+	if (user_data & OP_TAG_WAKE) {
+		rli_wake_completed(shard, object, res);
 		return;
 	}
 	if (user_data & OP_TAG_CANCEL) {

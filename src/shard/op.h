@@ -6,7 +6,8 @@
  * at the op. An op is IDLE again only when its own last completion (the one without F_MORE) *and*
  * that of a cancel aimed at it were seen, in either order: so a late cancel can't kill what was
  * armed after it, and an owner whose ops are all IDLE can be recycled, because the kernel knows
- * nothing of it any more.
+ * nothing of it any more. Wake-ups of other shards (shard/wake.h) have no op: a tag and a number of
+ * their own tell them from the rest.
  *
  * done() is called for every completion of the request. When the cancel's completion is the last to
  * come, done() is called once more with OP_F_SETTLED: nothing happened but that the op is IDLE.
@@ -26,8 +27,13 @@ struct op;
 /* In flags, beside the kernel's IORING_CQE_F_*: only the cancel's completion was still missing. */
 #define OP_F_SETTLED (1u << 14)
 
-#define OP_TAG_CANCEL 1u
+#define OP_TAG_CANCEL 1u /* the address of the op that the cancel is aimed at */
+#define OP_TAG_WAKE   2u /* the address of the struct rl_shard that was not woken */
 #define OP_ALIGN      16
+
+/* No object lives in the first page: a smaller user_data is this one, or not ours. */
+#define OP_ADDRESS_MIN	   4096
+#define OP_USER_DATA_WOKEN 64 /* posted by another shard's wake-up */
 
 typedef void (*op_done_fn)(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags);
 
@@ -78,7 +84,7 @@ op_arm(struct op *op, struct io_uring_sqe *sqe, op_done_fn done)
  */
 bool rli_op_cancel(struct rl_shard *shard, struct op *op);
 
-/* Take one completion to the op that it belongs to. */
+/* Take one completion to the op that it belongs to, or to the wake-ups. */
 void rli_op_complete(struct rl_shard *shard, uint64_t user_data, int32_t res, uint32_t flags);
 
 #endif

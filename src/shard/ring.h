@@ -56,6 +56,12 @@ void rli_ring_close(struct ring *ring);
 /* The optional features in use, enum rl_feature bits. */
 uint32_t rli_ring_features(const struct ring *ring);
 
+/*
+ * The plain descriptor, at which another ring's IORING_OP_MSG_RING is aimed; any thread, as long as
+ * the ring is open.
+ */
+int rli_ring_fd(const struct ring *ring);
+
 /* The next SQE, zeroed, or NULL when the queue is full. It is submitted by the next enter. */
 struct io_uring_sqe *rli_ring_sqe(struct ring *ring);
 
@@ -92,6 +98,12 @@ bool rli_ring_is_behind(const struct ring *ring);
 
 /* The completion queue overflows at the moment: completions are late, none is lost. */
 bool rli_ring_overflowed(struct ring *ring);
+
+/*
+ * Would an enter or a reap bring anything? Without a system call, for a bounded spin before the
+ * sleep. True may be stale (as in rli_ring_is_behind()); false is only about this moment.
+ */
+bool rli_ring_has_news(const struct ring *ring);
 
 /*
  * Register @entries (a power of two) at @memory, page-aligned, as buffer group @group. 0, -errno.

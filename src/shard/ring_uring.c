@@ -203,6 +203,8 @@ rli_ring_open(struct ring **out, const struct ring_options *options, const struc
 	    !(options->without & RL_FEATURE_MIN_WAIT)) {
 		ring->features |= RL_FEATURE_MIN_WAIT;
 	}
+	/* older than the floor: nothing to probe, and a refusal is made good by shard/wake.c */
+	ring->features |= RL_FEATURE_MSG_RING & ~options->without;
 	*out = ring;
 	return 0;
 
@@ -242,6 +244,12 @@ uint32_t
 rli_ring_features(const struct ring *ring)
 {
 	return ring->features;
+}
+
+int
+rli_ring_fd(const struct ring *ring)
+{
+	return ring->uring.ring_fd;
 }
 
 uint32_t
@@ -332,6 +340,19 @@ bool
 rli_ring_overflowed(struct ring *ring)
 {
 	return (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+}
+
+bool
+rli_ring_has_news(const struct ring *ring)
+{
+	const uint32_t flags = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+
+	/*
+	 * pairs with: the kernel's store of the tail with release, behind the completion; the flags
+	 * carry no data, and the enter that they ask for synchronizes by itself
+	 */
+	return io_uring_smp_load_acquire(ring->uring.cq.ktail) != *ring->uring.cq.khead ||
+	       (IO_URING_READ_ONCE(*ring->uring.sq.kflags) & flags) != 0;
 }
 
 int

@@ -15,6 +15,8 @@
 
 #define REAP_BATCH 64
 
+_Thread_local struct rl_shard *rli_shard_current;
+
 static int
 arena_init(struct arena *arena)
 {
@@ -229,6 +231,12 @@ rli_shard_reap(struct rl_shard *shard, uint32_t max)
 	}
 	counters_add(&shard->counters, cqes, total);
 	return total;
+}
+
+void *
+rl_shard_state(const struct rl_shard *shard)
+{
+	return shard->state;
 }
 
 uint32_t

@@ -26,6 +26,7 @@
 #include "shard/timer.h"
 
 struct actors;
+struct mesh_port;
 struct net;
 struct rl_system;
 
@@ -62,8 +63,14 @@ struct rl_shard {
 	struct wheel wheel;
 	struct arena arena;
 
+	/* what others read: on a line that is written only around a sleep */
+	_Alignas(64) struct sleep sleep;
 	struct inbox *inbox;
-	struct sleep sleep;
+	_Alignas(64) struct mesh_port *port; /* this shard's end of the mesh */
+	struct rl_shard *const *peers; /* all shards of the system, by id */
+	void *state; /* the program's, see rl_shard_def */
+	size_t state_bytes; /* reserved for it */
+	bool hooked; /* on_start was called and did not fail */
 	struct op wake_op; /* the read that is always armed on the eventfd */
 	uint64_t wake_value; /* where it reads to */
 	struct log_limit limit_wake;
@@ -71,9 +78,15 @@ struct rl_shard {
 	bool behind; /* the last enter may have left work behind in the kernel */
 	uint32_t backlog_turns; /* in a row that took a full batch and left more */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
+	uint32_t spin_skip; /* so many sleeps are not polled for */
+	uint32_t spin_blind; /* polls in a row that ended before a look at the clock */
+	uint32_t spin_misses; /* polls in a row that found nothing */
 	bool silent; /* nothing is left here, and the system was told */
 	struct timer drain_timer;
 };
+
+/* The shard that this thread runs; NULL on any other. Who calls a verb on another's is told so. */
+extern _Thread_local struct rl_shard *rli_shard_current __attribute__((tls_model("initial-exec")));
 
 /*
  * Two halves, because a ring belongs to the thread that made it while others need the inbox before:

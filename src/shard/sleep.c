@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * The sleep handshake; its proof is at the head of sleep.h. Invariant: between rli_sleep_begin()
- * and rli_sleep_end() a push by anybody else is followed by a write to the eventfd.
+ * and rli_sleep_end() a push by anybody else is followed by a wake-up.
  */
 #include "shard/sleep.h"
 
@@ -30,10 +30,10 @@ void
 rli_sleep_begin(struct sleep *sleep)
 {
 	/*
-	 * pairs with: rli_sleep_wake(); seq_cst on both sides orders this before our look at the
-	 * inbox
+	 * pairs with: rli_sleep_claim(); the fences of both sides order this before our last look
+	 * at what was pushed
 	 */
-	atomic_store_explicit(&sleep->sleeping, 1, memory_order_seq_cst);
+	atomic_store_explicit(&sleep->sleeping, 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -41,10 +41,34 @@ void
 rli_sleep_end(struct sleep *sleep)
 {
 	/*
-	 * pairs with: rli_sleep_wake(); a sender that still sees 1 writes the eventfd needlessly,
-	 * which costs one spurious turn and nothing else.
+	 * pairs with: rli_sleep_claim(); a sender that still sees 1 wakes needlessly, which costs
+	 * one spurious turn and nothing else. A shard that did not sleep leaves the line alone:
+	 * senders read it.
 	 */
-	atomic_store_explicit(&sleep->sleeping, 0, memory_order_relaxed);
+	if (atomic_load_explicit(&sleep->sleeping, memory_order_relaxed) != 0) {
+		atomic_store_explicit(&sleep->sleeping, 0, memory_order_relaxed);
+	}
+}
+
+bool
+rli_sleep_claim(struct sleep *sleep)
+{
+	/*
+	 * pairs with: rli_sleep_begin(); the exchange also sees all that the shard wrote before its
+	 * sleep, the ring that a wake-up is aimed at among it
+	 */
+	return atomic_load_explicit(&sleep->sleeping, memory_order_relaxed) != 0 &&
+	       atomic_exchange_explicit(&sleep->sleeping, 0, memory_order_seq_cst) != 0;
+}
+
+void
+rli_sleep_interrupt(struct sleep *sleep)
+{
+	/*
+	 * the counter can't overflow: the shard reads it to zero, and only who owns a wake-up, or
+	 * the system's end, writes
+	 */
+	(void)rli_host_eventfd_write(sleep->eventfd);
 }
 
 bool
@@ -52,14 +76,9 @@ rli_sleep_wake(struct sleep *sleep)
 {
 	/* pairs with: rli_sleep_begin(); orders the caller's push before our look at sleeping */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&sleep->sleeping, memory_order_relaxed) == 0 ||
-	    atomic_exchange_explicit(&sleep->sleeping, 0, memory_order_seq_cst) == 0) {
+	if (!rli_sleep_claim(sleep)) {
 		return false;
 	}
-	/*
-	 * the counter can't overflow: the shard reads it to zero, and only one writer owns a
-	 * wake-up
-	 */
-	(void)rli_host_eventfd_write(sleep->eventfd);
+	rli_sleep_interrupt(sleep);
 	return true;
 }

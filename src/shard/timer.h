@@ -30,6 +30,7 @@
 enum timer_kind {
 	TIMER_CONN, /* the deadlines of a connection */
 	TIMER_ACTOR, /* a timer that an actor started */
+	TIMER_REQUEST, /* the deadline of a request */
 	TIMER_STARVED, /* connections wait for send memory that the host does not have */
 	TIMER_LISTENER, /* a listener that waits before it accepts again */
 	TIMER_SYSTEM, /* the drain's deadline */

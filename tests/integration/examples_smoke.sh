@@ -152,7 +152,7 @@ END
 check_usage()
 {
 	local name flag
-	for name in echo_server echo_client echo_bench; do
+	for name in echo_server echo_client echo_bench chat_server ping_pong supervise; do
 		for flag in --shards=0 --shards=257 --shards=x --shards= --cpus=1-0 --cpus=, \
 			--cpus=1024 --idle-timeout=0 --idle-timeout=-2 --idle-timeout=nan; do
 			complains 2 "${flag%%=*}: '${flag#*=}' is not" "$name" "$flag"
@@ -165,12 +165,17 @@ check_usage()
 		complains 1 "config: cpus: CPU 1023" "$name" --cpus 1023
 	done
 	complains 2 "--accept-mode: 'any' is neither" echo_server --accept-mode any
-	complains 1 "not built yet" echo_server --accept-mode round_robin
 	complains 2 "--conns-max: '0' is not" echo_server --conns-max 0
 	complains 2 "--connections: '0' is not" echo_bench --connections 0
 	complains 2 "--depth: '4097' is not" echo_bench --depth 4097
 	complains 2 "--size: '-1' is not" echo_bench --size -1
 	complains 2 "--seconds: '0' is not" echo_bench --seconds 0
+	complains 2 "--slow-bytes: '1023' is not" chat_server --slow-bytes 1023
+	complains 2 "--slow-seconds: '0' is not" chat_server --slow-seconds 0
+	complains 2 "--rounds: '0' is not" ping_pong --rounds 0
+	complains 2 "--spin-us: '1001' is not" ping_pong --spin-us 1001
+	complains 2 "--seconds: '0' is not" supervise --seconds 0
+	complains 2 "--shards: '1' is not" ping_pong --shards 1
 	complains 1 "no schedstat of a process 2147483647" echo_bench --server-pid 2147483647
 	complains 1 '"tls://" is not built yet' echo_server --listen tls://127.0.0.1:0
 	complains 1 '"tls://" is not built yet' echo_client --connect tls://127.0.0.1:1
@@ -242,6 +247,56 @@ check_bench()
 	[[ $(value errors) -eq 0 && $(value msgs) -gt 0 ]] || fail "echo_bench: $(cat "$tmp/out")"
 }
 
+# Two people in a room, and one of them leaves. What else there is to it: test_chat.c.
+check_chat()
+{
+	local line= port
+	start "$dir/chat_server" --listen tcp://127.0.0.1:0 --shards $(($(nproc) > 1 ? 2 : 1)) \
+		--stats
+	port=${url##*:}
+	exec {ann}<>"/dev/tcp/127.0.0.1/$port" {bob}<>"/dev/tcp/127.0.0.1/$port"
+	printf '/nick ann\n/join tea\n' >&"$ann"
+	until [[ $line == *"you are in tea"* ]]; do
+		read -r -t "$limit" -u "$ann" line || fail "chat_server: no room for ann"
+	done
+	printf '/nick bob\n/join tea\nhello\n/quit\n' >&"$bob"
+	until [[ $line == "bob: hello" ]]; do
+		read -r -t "$limit" -u "$ann" line || fail "chat_server: ann does not hear bob"
+	done
+	read -r -t "$limit" -u "$ann" line || fail "chat_server: bob does not leave"
+	[[ $line == "* bob left" ]] || fail "chat_server: '$line' instead of bob's end"
+	exec {ann}<&- {bob}<&-
+	finish 0
+	stats "$tmp/server.out"
+}
+
+# The worker fails every 0.3 s and comes back after 0.1 s and more; the link stays.
+check_supervise()
+{
+	run 0 supervise --connect "$url" --seconds 1.5
+	[[ $(grep -c '^link: connected' "$tmp/out") -eq 1 ]] || fail "supervise: the link is not up"
+	[[ $(grep -c '^worker: started' "$tmp/out") -gt 1 ]] || fail "supervise: no restart"
+	run 0 supervise --connect "unix:@ringline-nobody-$$" --seconds 0.5
+	[[ $(grep -c '^link: ended, .*refused' "$tmp/out") -gt 1 ]] || fail "supervise: no retry"
+}
+
+# Both ways of playing, on two cores if there are so many.
+check_ping_pong()
+{
+	[[ $(nproc) -gt 1 ]] || return 0
+	run 0 ping_pong --rounds 2000
+	grep -q '^2000 round trips in ' "$tmp/out" || fail "ping_pong: $(cat "$tmp/out")"
+	run 0 ping_pong --rounds 200000 --load --stats
+	python3 -c '
+import json, sys
+stats = json.loads(open(sys.argv[1]).readlines()[-1])
+lost = sum(stats["undelivered"].values())
+assert stats["msgs_sent"] == stats["msgs_delivered"] + lost, "a message is missing"
+assert stats["msgs_sent"] >= 400000, "fewer messages than round trips need"
+assert stats["enters"] < 40000, "a system call for each message"
+' "$tmp/out" 2>"$tmp/err" || fail "ping_pong --load: $(tail -n 1 "$tmp/err")"
+}
+
 check_bad_server()
 {
 	start python3 "$tmp/bad_server.py" "$1"
@@ -271,11 +326,21 @@ url=$first_url
 check_round_trip
 check_client_ends
 check_bench
+check_supervise
 start_client
 finish 0
 finish_client 1 1
 stats "$tmp/server.out"
 
+start "$dir/echo_server" --listen tcp://127.0.0.1:0 --accept-mode round_robin --stats
+check_round_trip
+start_client
+finish 0
+finish_client 1 1
+stats "$tmp/server.out"
+
+check_chat
+check_ping_pong
 check_usage
 check_bad_server lies mismatches "the echo differs"
 check_bad_server babbles mismatches "more than was sent"

@@ -161,6 +161,7 @@ rig_without(void)
 		{ "registered_ring", RL_FEATURE_REGISTERED_RING },
 		{ "min_wait", RL_FEATURE_MIN_WAIT },
 		{ "fixed_files", RL_FEATURE_FIXED_FILES },
+		{ "msg_ring", RL_FEATURE_MSG_RING },
 	};
 	const char *text = getenv("RL_TEST_WITHOUT");
 	uint32_t without = 0;
@@ -185,6 +186,21 @@ rig_without(void)
 	return without;
 }
 
+static bool
+rig_has_acceptor(void)
+{
+	const char *text = getenv("RL_TEST_ACCEPT");
+
+	if (text == NULL || strcmp(text, "per_shard") == 0) {
+		return false;
+	}
+	if (strcmp(text, "round_robin") != 0) {
+		print_error("RL_TEST_ACCEPT: what is \"%s\"?\n", text);
+		exit(1);
+	}
+	return true;
+}
+
 int
 rig_try_start(struct rig *rig, struct rl_config config)
 {
@@ -194,6 +210,9 @@ rig_try_start(struct rig *rig, struct rl_config config)
 		config.shards = rig_shards();
 	}
 	config.without |= rig_without();
+	if (rig_has_acceptor() && config.accept_mode == RL_ACCEPT_PER_SHARD) {
+		config.accept_mode = RL_ACCEPT_ROUND_ROBIN;
+	}
 	if (config.log == NULL) {
 		config.log = rig_log_line;
 		config.log_arg = &rig->log;
@@ -201,6 +220,7 @@ rig_try_start(struct rig *rig, struct rl_config config)
 	rc = rl_system_start(&config, &rig->sys);
 	if (rc == 0) {
 		rig->shards = rl_system_shards(rig->sys);
+		rig->threads = rig->shards + (config.accept_mode == RL_ACCEPT_ROUND_ROBIN);
 	} else {
 		assert_null(rig->sys);
 	}
@@ -304,9 +324,9 @@ rig_task_read(const char *tid, const char *name, char *text, size_t size)
 	(void)fclose(file);
 }
 
-/* How many threads of shards there are; and the nanoseconds of CPU that they have used. */
+/* How many threads of ours there are; and the nanoseconds of CPU that they have used. */
 static uint32_t
-rig_shard_threads(uint64_t *cpu_ns)
+rig_our_threads(uint64_t *cpu_ns)
 {
 	DIR *dir = opendir("/proc/self/task");
 	const struct dirent *entry;
@@ -335,7 +355,7 @@ rig_threads_are_gone(void)
 	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
 	uint64_t cpu_ns;
 
-	while (rig_shard_threads(&cpu_ns) != 0) {
+	while (rig_our_threads(&cpu_ns) != 0) {
 		if (rig_now_ns() > end_ns) {
 			return false;
 		}
@@ -359,10 +379,10 @@ rig_assert_idle(struct rig *rig)
 
 	do {
 		rig_clear_event(rig);
-		assert_int_equal(rig_shard_threads(&before_ns), rig->shards);
+		assert_int_equal(rig_our_threads(&before_ns), rig->threads);
 		turns = rig_stats(rig).turns;
 		(void)poll(&fd, 1, RIG_IDLE_MS);
-		(void)rig_shard_threads(&cpu_ns);
+		(void)rig_our_threads(&cpu_ns);
 		cpu_ns -= before_ns;
 		turns = rig_stats(rig).turns - turns;
 		if (rig_now_ns() > end_ns) {

@@ -8,7 +8,8 @@
  * count in a struct probe, and the test's own thread waits for the counts with rig_await().
  *
  * RL_TEST_WITHOUT (names of enum rl_feature in lower case, by commas) forces fallbacks,
- * RL_TEST_SHARDS says how many shards, RL_TEST_ONLY is a pattern for the names of cases to run.
+ * RL_TEST_ACCEPT=round_robin has an acceptor, RL_TEST_SHARDS says how many shards, RL_TEST_ONLY is
+ * a pattern for the names of cases to run.
  */
 #ifndef RINGLINE_TESTS_INTEGRATION_SUPPORT_H
 #define RINGLINE_TESTS_INTEGRATION_SUPPORT_H
@@ -74,6 +75,7 @@ struct rig_log {
 struct rig {
 	struct rl_system *sys;
 	uint32_t shards;
+	uint32_t threads; /* theirs, and the acceptor's */
 	char url[RL_URL_MAX]; /* of the listener that was opened last */
 	struct probe probes[RIG_PROBES];
 	struct rig_log log;
@@ -173,7 +175,7 @@ uint64_t rig_now_ns(void);
 /* Entries of /proc/self/fd. */
 uint32_t rig_fds(void);
 
-/* No thread of a shard is left, or only for a moment. */
+/* No thread of ours is left, or only for a moment. */
 bool rig_threads_are_gone(void);
 
 #endif

@@ -6,7 +6,9 @@
 
 #include "actor/actor.h"
 #include "base/host.h"
+#include "mailbox/mesh.h"
 #include "net/conn.h"
+#include "net/handover.h"
 #include "net/net.h"
 #include "system.h"
 
@@ -20,6 +22,8 @@
 struct check_shard {
 	uint64_t reaped;
 	uint64_t submitted;
+	uint64_t talked;
+	uint64_t late;
 	uint64_t delivered;
 	uint64_t now_ns;
 	uint32_t idle_turns;
@@ -42,6 +46,15 @@ check_counter(const struct rl_shard *shard, size_t offset)
 
 #define COUNTER(shard, field) check_counter((shard), offsetof(struct rl_stats, field))
 
+/* What handlers and hooks were told, and what was lost on the way. */
+static uint64_t
+check_talked(const struct rl_shard *shard)
+{
+	return COUNTER(shard, msgs_delivered) + COUNTER(shard, msgs_sent) +
+	       COUNTER(shard, undelivered.full) + COUNTER(shard, undelivered.gone) +
+	       COUNTER(shard, undelivered.stopping) + COUNTER(shard, actors_stopped);
+}
+
 void
 sim_check_turn_begin(const struct rl_shard *shard)
 {
@@ -49,6 +62,7 @@ sim_check_turn_begin(const struct rl_shard *shard)
 
 	check->reaped = shard->ring->reaped;
 	check->submitted = shard->ring->submitted;
+	check->talked = check_talked(shard);
 	check->delivered = sim_world.events;
 	check->now_ns = sim_world.now_ns;
 }
@@ -60,7 +74,8 @@ check_spin(const struct rl_shard *shard)
 	struct check_shard *check = &check_shards[shard->id];
 	const struct ring *ring = shard->ring;
 
-	if (ring->asleep || ring->reaped != check->reaped || ring->submitted != check->submitted) {
+	if (ring->asleep || ring->reaped != check->reaped || ring->submitted != check->submitted ||
+	    check_talked(shard) != check->talked) {
 		check->idle_turns = 0;
 		return;
 	}
@@ -97,15 +112,97 @@ check_buffers(struct rl_shard *shard)
 	}
 }
 
+/* What happens to the mesh by itself, so that it is known whether it does. */
+static void
+check_mesh(struct rl_shard *shard)
+{
+	struct check_shard *check = &check_shards[shard->id];
+	const struct mesh_port *port = shard->port;
+	uint64_t late = COUNTER(shard, replies_late);
+
+	for (uint32_t to = 0; to < port->shards; to++) {
+		if (!port->out[to].opened) {
+			continue;
+		}
+		sim_check(port->out[to].wants || (port->out[to].staged == NULL &&
+						  list_is_empty(&port->out[to].obliged) &&
+						  list_is_empty(&port->out[to].waiters)),
+			  "INV-7: shard %u waits for blocks from %u and did not say so", shard->id,
+			  to);
+		if (port->out[to].staged != NULL) {
+			sim_fault_count(FAULT_MESH_HELD_BACK);
+		}
+		if (!list_is_empty(&port->out[to].obliged)) {
+			sim_fault_count(FAULT_MESH_OBLIGED);
+		}
+	}
+	if (late != check->late) {
+		sim_fault_count(FAULT_REPLY_LATE);
+		check->late = late;
+	}
+}
+
 void
 sim_check_turn_end(struct rl_shard *shard)
 {
+	check_mesh(shard);
 	check_buffers(shard);
 	check_spin(shard);
 	sim_check(COUNTER(shard, cqes_unknown) == 0, "a completion was nobody's");
 	sim_check(rli_host_pages_committed() < (size_t)1 << 30,
 		  "INV-10: a gigabyte of memory for this little world");
 }
+
+static bool
+pending_inbox(const struct rl_shard *shard)
+{
+	return !rli_inbox_is_empty(shard->inbox);
+}
+
+static bool
+pending_drain(const struct rl_shard *shard)
+{
+	return rli_system_drain_level(shard->system) > (uint32_t)shard->drain;
+}
+
+/* Not rli_mesh_is_quiet(), which is what is tested. */
+bool
+sim_check_is_marked(const struct rl_shard *shard)
+{
+	uint64_t any = 0;
+
+	for (uint32_t w = 0; w < MESH_WORDS; w++) {
+		any |= atomic_load_explicit(&shard->port->inbound[w], memory_order_relaxed);
+		any |= atomic_load_explicit(&shard->port->homing[w], memory_order_relaxed);
+	}
+	return any != 0;
+}
+
+static bool
+pending_mesh(const struct rl_shard *shard)
+{
+	return sim_check_is_marked(shard);
+}
+
+static bool
+pending_handover(const struct rl_shard *shard)
+{
+	return rli_listener_may_adopt(shard);
+}
+
+/*
+ * What others leave for a shard. One that sleeps with any of it, when no wake-up is on its way,
+ * sleeps for ever. Whatever is pushed by a new way gets a row here.
+ */
+static const struct {
+	bool (*pending)(const struct rl_shard *shard);
+	const char *what;
+} check_pending[] = {
+	{ pending_inbox, "its inbox is not empty" },
+	{ pending_mesh, "another shard's bit is set" },
+	{ pending_handover, "it was handed a socket" },
+	{ pending_drain, "the system drains or ends" },
+};
 
 void
 sim_check_sleeper(const struct rl_shard *shard)
@@ -120,15 +217,31 @@ sim_check_sleeper(const struct rl_shard *shard)
 	    ring->work_len + ring->overflow_len + sk_cq_count(ring) > 0) {
 		return;
 	}
-	sim_check(rli_inbox_is_empty(shard->inbox),
-		  "INV-7: lost wake-up: shard %u sleeps and its inbox is not empty", shard->id);
-	sim_check(rli_system_drain_level(shard->system) <= (uint32_t)shard->drain ||
-			  rli_system_drain_level(shard->system) == SYSTEM_ENDS,
-		  "INV-7: lost wake-up: shard %u sleeps and the system drains", shard->id);
+	for (size_t i = 0; i < sizeof(check_pending) / sizeof(check_pending[0]); i++) {
+		sim_check(!check_pending[i].pending(shard) || sk_wake_is_on_its_way(ring),
+			  "INV-7: lost wake-up: shard %u sleeps and %s", shard->id,
+			  check_pending[i].what);
+	}
 	sim_check(list_is_empty(&shard->actors->ready), "shard %u sleeps with ready actors",
 		  shard->id);
 	sim_check(sk_op_find(shard->ring, (uintptr_t)&shard->wake_op) != NULL,
 		  "shard %u sleeps and does not read its eventfd", shard->id);
+}
+
+static void
+check_mesh_silent(const struct rl_shard *shard)
+{
+	const struct actors *actors = shard->actors;
+
+	sim_check(rli_mesh_is_home(shard->port), "shard %u: a block is not home", shard->id);
+	sim_check(actors->requests.taken == 0, "shard %u: %u requests were left", shard->id,
+		  actors->requests.taken);
+	sim_check(actors->promises.taken == 0, "shard %u: %u promises were left", shard->id,
+		  actors->promises.taken);
+	sim_check(actors->leases.taken == 0, "shard %u: %u leases were left", shard->id,
+		  actors->leases.taken);
+	sim_check(actors->rooms.taken == 0, "shard %u: %u rooms were left", shard->id,
+		  actors->rooms.taken);
 }
 
 void
@@ -147,12 +260,17 @@ sim_check_silent(const struct rl_shard *shard)
 	sim_check(shard->net->conns.taken == 0 && shard->net->pendings.taken == 0 &&
 			  shard->net->connects.taken == 0 && shard->net->accepts.taken == 0,
 		  "a slot of the network's was left");
-	sim_check(shard->actors->timers.taken == 0 && shard->actors->envelopes.slab.taken == 0,
+	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
+		  "a socket that was handed over was left");
+	sim_check(shard->actors->timers.taken == 0 && shard->actors->envelopes.taken == 0,
 		  "a timer or an envelope was left");
+	check_mesh_silent(shard);
 	for (node = ring->ops.head.next; node != &ring->ops.head; node = node->next) {
 		const struct sk_op *op = list_entry(node, struct sk_op, node);
 
-		sim_check(op->user_data == (uintptr_t)&shard->wake_op,
+		sim_check(op->user_data == (uintptr_t)&shard->wake_op ||
+				  op->user_data == OP_USER_DATA_WOKEN ||
+				  op->sqe.opcode == IORING_OP_MSG_RING,
 			  "INV-5: the kernel still holds a request (opcode %d)", op->sqe.opcode);
 	}
 }
@@ -169,6 +287,13 @@ sim_check_balance(const struct rl_stats *stats)
 		  "INV-12: accepted %llu + opened %llu != closed %llu",
 		  (unsigned long long)stats->accepted, (unsigned long long)stats->opened,
 		  (unsigned long long)closed);
+	sim_check(stats->msgs_sent == stats->msgs_delivered + stats->undelivered.full +
+					      stats->undelivered.gone + stats->undelivered.stopping,
+		  "INV-12: %llu messages sent, %llu delivered, %llu full, %llu gone, %llu stopping",
+		  (unsigned long long)stats->msgs_sent, (unsigned long long)stats->msgs_delivered,
+		  (unsigned long long)stats->undelivered.full,
+		  (unsigned long long)stats->undelivered.gone,
+		  (unsigned long long)stats->undelivered.stopping);
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
 	sim_check(stats->actors_started == stats->actors_stopped,
 		  "INV-12: actors started %llu, stopped %llu",

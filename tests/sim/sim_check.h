@@ -21,6 +21,9 @@ void sim_check_turn_end(struct rl_shard *shard);
 /* Asleep with something to do. */
 void sim_check_sleeper(const struct rl_shard *shard);
 
+/* Another shard has marked it. */
+bool sim_check_is_marked(const struct rl_shard *shard);
+
 /* Nothing is left on a shard that has ended. */
 void sim_check_silent(const struct rl_shard *shard);
 

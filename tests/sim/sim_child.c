@@ -10,7 +10,7 @@
 
 #include "base/mutant.h"
 
-#define CHILD_SECONDS_MAX 30 /* a mutant may also hang: that is a failure like any other */
+#define CHILD_SECONDS_MAX 30 /* for a seed; one that hangs has failed like any other */
 #define CANARY_SEEDS	  20
 
 #ifdef RL_MUTANTS
@@ -33,8 +33,8 @@ child_main(int done_fd, int words_fd, uint64_t from, uint64_t seeds,
 	   const struct sim_run_options *options)
 {
 	(void)dup2(words_fd, STDERR_FILENO);
-	alarm(CHILD_SECONDS_MAX);
 	for (uint64_t i = 0; i < seeds; i++) {
+		alarm(CHILD_SECONDS_MAX);
 		(void)sim_run(from + i, options);
 		if (write(done_fd, "", 1) != 1) {
 			_exit(1);

@@ -21,6 +21,15 @@ sk_file_init(struct sk_file *file, enum sk_kind kind)
 	file->refs = 1;
 }
 
+struct sk_file *
+sk_file_new(enum sk_kind kind)
+{
+	struct sk_file *file = malloc(sizeof(*file));
+
+	sk_file_init(file, kind);
+	return file;
+}
+
 void
 sk_file_get(struct sk_file *file)
 {
@@ -135,11 +144,9 @@ sk_addr_tcp(union url_sockaddr *addr, socklen_t *len, uint16_t port)
 int
 sk_eventfd_open(void)
 {
-	struct sk_file *file = malloc(sizeof(*file));
-	int fd;
+	struct sk_file *file = sk_file_new(SK_EVENTFD);
+	int fd = sk_fd_install(file);
 
-	sk_file_init(file, SK_EVENTFD);
-	fd = sk_fd_install(file);
 	if (fd < 0) {
 		free(file);
 	}

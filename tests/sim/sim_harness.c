@@ -9,13 +9,16 @@
 #include "base/host.h"
 #include "loop.h"
 #include "net/net.h"
+#include "shard/wake.h"
 
+#include "sim_acceptor.h"
 #include "sim_check.h"
 #include "sim_host.h"
 
 #define WAIT_STEPS_MAX	 400000
 #define SETTLE_STEPS_MAX 2000000
 #define END_TURNS_MAX	 1000
+#define HARNESS_ACCEPTOR SIM_SHARDS_MAX /* among those who can go on: not a shard */
 
 struct harness {
 	struct rl_system *system;
@@ -27,6 +30,8 @@ struct harness {
 	bool ended[SIM_SHARDS_MAX];
 	uint64_t step_ns;
 	uint32_t lazy; /* how often a shard lets others go first, in 65536 */
+	uint32_t slow; /* the same for one shard, which also lets the other shards go first */
+	uint32_t slow_shard;
 	uint64_t turns;
 	struct rl_stats stats; /* of a system that is gone */
 };
@@ -50,9 +55,24 @@ sim_begin(uint64_t seed)
 	sk_kernel_init();
 	sim_host_init();
 	sim_check_reset();
+	sim_acceptor_reset();
 	sk.checks_owners = true;
 	harness.step_ns = 20000;
 	rli_log_init(&harness.log, harness_log, NULL, RL_LOG_WARN);
+}
+
+static uint32_t shards_runnable(uint32_t *list);
+
+/* While the acceptor is in the middle of a step, a shard makes a turn. */
+static void
+harness_interleave(void)
+{
+	uint32_t shards[SIM_SHARDS_MAX + 1];
+	uint32_t count = shards_runnable(shards);
+
+	if (count > 0) {
+		sim_turn(shards[sim_below(count)]);
+	}
 }
 
 static int
@@ -88,6 +108,10 @@ sim_start(const struct rl_config *config)
 	rc = rli_system_create(&harness.system, &resolved, &harness.log);
 	if (rc == 0) {
 		rc = harness_open_shards();
+	}
+	if (rc == 0) {
+		sim_acceptor_start(harness.system);
+		sim_acceptor_others(harness_interleave);
 	}
 	if (rc != 0 && harness.system != NULL) {
 		sim_stop();
@@ -153,6 +177,13 @@ sim_lazy(uint32_t chance)
 	harness.lazy = chance;
 }
 
+void
+sim_slow(uint32_t shard, uint32_t chance)
+{
+	harness.slow_shard = shard;
+	harness.slow = chance;
+}
+
 uint64_t
 sim_turns(void)
 {
@@ -178,6 +209,25 @@ sim_is_asleep(uint32_t shard)
 
 /* ---- stepping */
 
+/*
+ * As if @shard had just pushed something to another that takes it before it sleeps: the wake-up is
+ * owned by @shard now, and foreign threads that push meanwhile rely on it.
+ */
+static void
+wake_needlessly(uint32_t shard)
+{
+	uint32_t other;
+
+	if (harness.shards < 2 || rli_system_drain_level(harness.system) == SYSTEM_ENDS ||
+	    !sim_fault(FAULT_WAKE_NEEDLESS)) {
+		return;
+	}
+	other = (shard + 1 + (uint32_t)sim_below(harness.shards - 1)) % harness.shards;
+	if (harness.open[other] && !harness.ended[other]) {
+		rli_wake(sim_on(shard), sim_on(other));
+	}
+}
+
 void
 sim_turn(uint32_t shard)
 {
@@ -192,7 +242,9 @@ sim_turn(uint32_t shard)
 	sim_check_turn_begin(on);
 	harness.turns++;
 	sim_world.in_turn = true;
+	wake_needlessly(shard);
 	harness.ended[shard] = !rli_loop_turn(on);
+	on->ring->over = harness.ended[shard];
 	sim_world.in_turn = false;
 	sim_check_turn_end(on);
 }
@@ -222,6 +274,17 @@ shards_runnable(uint32_t *list)
 	return count;
 }
 
+static uint32_t
+harness_runnable(uint32_t *list)
+{
+	uint32_t count = shards_runnable(list);
+
+	if (sim_acceptor_is_ready()) {
+		list[count++] = HARNESS_ACCEPTOR;
+	}
+	return count;
+}
+
 static void
 time_passes(uint64_t ns)
 {
@@ -238,17 +301,37 @@ harness_check_sleepers(void)
 			sim_check_sleeper(sim_on(i));
 		}
 	}
+	sim_acceptor_check();
+}
+
+/* Who goes next of @count, of whom the first @runnable are those in @shards. */
+static uint32_t
+step_pick(const uint32_t *shards, uint32_t runnable, uint32_t count)
+{
+	uint32_t pick = (uint32_t)sim_below(count);
+
+	if (pick < runnable && count > runnable && sim_chance(harness.lazy)) {
+		/* the shards are slow: more piles up for each turn */
+		return runnable + (uint32_t)sim_below(count - runnable);
+	}
+	for (uint32_t tries = 0; harness.slow > 0 && tries < 40 && pick < runnable &&
+				 shards[pick] == harness.slow_shard && sim_chance(harness.slow);
+	     tries++) {
+		pick = (uint32_t)sim_below(count);
+	}
+	return pick;
 }
 
 bool
 sim_step(void)
 {
-	uint32_t shards[SIM_SHARDS_MAX];
-	uint32_t runnable = shards_runnable(shards);
+	uint32_t shards[SIM_SHARDS_MAX + 1];
+	uint32_t runnable = harness_runnable(shards);
 	uint32_t others = harness.others.ready != NULL ? harness.others.ready() : 0;
-	uint64_t pick;
+	uint32_t network = sk_net_ready();
+	uint32_t pick;
 
-	if (runnable + others + sk.active_len == 0) {
+	if (runnable + others + network == 0) {
 		return false;
 	}
 	sim_event_count();
@@ -256,15 +339,13 @@ sim_step(void)
 	if (sim_fault(FAULT_TIME_JUMP)) {
 		time_passes((uint64_t)RL_SEC(60));
 	}
-	pick = sim_below(runnable + others + sk.active_len);
-	if (pick < runnable && others + sk.active_len > 0 && sim_chance(harness.lazy)) {
-		/* the shards are slow: more piles up for each turn */
-		pick = runnable + sim_below(others + sk.active_len);
-	}
-	if (pick < runnable) {
+	pick = step_pick(shards, runnable, runnable + others + network);
+	if (pick < runnable && shards[pick] == HARNESS_ACCEPTOR) {
+		sim_acceptor_step();
+	} else if (pick < runnable) {
 		sim_turn(shards[pick]);
 	} else if (pick < runnable + others) {
-		harness.others.step((uint32_t)pick - runnable);
+		harness.others.step(pick - runnable);
 	} else {
 		(void)sk_net_step();
 	}
@@ -276,7 +357,9 @@ static uint64_t
 next_event_ns(void)
 {
 	uint64_t next = sk_timeouts_next_ns();
+	uint64_t acceptor = sim_acceptor_next_ns();
 
+	next = acceptor < next ? acceptor : next;
 	for (uint32_t i = 0; i < harness.shards; i++) {
 		const struct ring *ring = harness.open[i] ? sim_on(i)->ring : NULL;
 
@@ -425,8 +508,14 @@ harness_end_shards(void)
 		for (uint32_t turns = 0; !harness.ended[i]; turns++) {
 			sim_check(turns < END_TURNS_MAX, "a shard does not end");
 			sim_turn(i);
+			harness_check_sleepers();
 		}
 		sim_check_silent(sim_on(i));
+	}
+	for (uint32_t steps = 0; !sim_acceptor_has_ended(); steps++) {
+		sim_check(steps < END_TURNS_MAX && sim_acceptor_is_ready(),
+			  "the acceptor does not end");
+		sim_acceptor_step();
 	}
 }
 

@@ -86,6 +86,9 @@ void sim_step_ns(uint64_t ns);
 /* How often shards let the rest of the world go first, in 65536: more work for each turn. */
 void sim_lazy(uint32_t chance);
 
+/* How often one shard lets all others go first, shards too: what is for it piles up. */
+void sim_slow(uint32_t shard, uint32_t chance);
+
 /* The sum over all shards; valid also after sim_stop(). */
 struct rl_stats sim_stats(void);
 

@@ -20,7 +20,9 @@
  *	sim_file.c     files, descriptors, eventfds, addresses
  *	sim_op.c       the life of a request: issue, wait, trigger, complete, cancel, linked timeout
  *	sim_op_net.c   what each request does
+ *	sim_accept.c   accepting, by request and by call
  *	sim_buffers.c  provided buffer rings
+ *	sim_message.c  messages from ring to ring
  *	sim_ring.c     the queues: shard/ring.h
  */
 #ifndef RINGLINE_SIM_KERNEL_H
@@ -41,11 +43,13 @@
 #define SK_BUFFERS	32768
 #define SK_OP_BUCKETS	256
 #define SK_REFUSALS_MAX 300
+#define SK_MESSAGES_MAX 64 /* on their way from ring to ring */
 #define SK_TASK_WORK	20 /* pieces of task work per enter under DEFER_TASKRUN */
 
 enum sk_kind {
 	SK_SOCK,
 	SK_EVENTFD,
+	SK_RING,
 };
 
 /* What a descriptor or a fixed-file slot refers to. */
@@ -54,6 +58,7 @@ struct sk_file {
 	uint32_t refs; /* descriptors, slots, requests in flight, remote peers, backlogs */
 	uint8_t kind;
 	uint64_t counter; /* of an eventfd */
+	struct ring *ring; /* NULL: it was closed */
 };
 
 struct sk_bytes {
@@ -167,6 +172,7 @@ struct sk_group {
 
 struct ring {
 	uint32_t index;
+	int fd;
 	uint32_t features;
 	struct io_uring_sqe *sqes;
 	uint32_t sq_entries;
@@ -193,12 +199,20 @@ struct ring {
 	bool asleep;
 	bool was_late; /* the last enter held work back */
 	bool detached;
+	bool over; /* its thread has ended */
 	uint32_t files_left; /* slots that were still taken when the ring was detached */
 	uint32_t
 		refusals; /* completions with an error, one after the other, since the last sleep */
 	uint64_t enters;
 	uint64_t submitted;
 	uint64_t reaped;
+};
+
+/* On its way to a ring. */
+struct sk_message {
+	struct ring *to;
+	uint64_t user_data;
+	int32_t res;
 };
 
 #define SK_RINGS_MAX 16
@@ -215,6 +229,8 @@ struct sk_kernel {
 	uint32_t port_next;
 	struct ring *rings[SK_RINGS_MAX];
 	uint32_t rings_open;
+	struct sk_message messages[SK_MESSAGES_MAX];
+	uint32_t messages_len;
 	uint32_t rcv_cap; /* of sockets made from now on */
 	uint32_t snd_cap;
 	struct list timeouts; /* linked timeouts that run: struct sk_op by place */
@@ -236,6 +252,8 @@ void sk_kernel_fini(bool forgive);
 
 /* ---- sim_file.c */
 void sk_file_init(struct sk_file *file, enum sk_kind kind);
+/* One that is no socket. */
+struct sk_file *sk_file_new(enum sk_kind kind);
 void sk_file_get(struct sk_file *file);
 void sk_file_put(struct sk_file *file);
 /* Move the waiting requests that could go on now to their rings. */
@@ -278,7 +296,9 @@ uint32_t sk_room(const struct sk_sock *sock);
 /* Both directions' endpoints: was a fault injected into this connection? */
 bool sk_is_disturbed(const struct sk_sock *sock);
 void sk_disturb(struct sk_sock *sock);
-/* One step of the network, chosen at random; false: there is nothing to do. */
+/* How many things the network and messages between rings could do now. */
+uint32_t sk_net_ready(void);
+/* One of them, chosen at random; false: there is nothing to do. */
 bool sk_net_step(void);
 void sk_bytes_free(struct sk_bytes *bytes);
 
@@ -303,6 +323,8 @@ void sk_op_finish(struct sk_op *op, int32_t res, uint32_t flags);
 void sk_op_post_more(struct sk_op *op, int32_t res, uint32_t flags);
 /* Its last completion was reaped. */
 void sk_op_free(struct sk_op *op);
+/* A completion in @ring that no request of its own asked for. */
+void sk_op_post_alien(struct ring *ring, uint64_t user_data, int32_t res);
 /* Drop a request without a completion: its ring goes. */
 void sk_op_drop(struct sk_op *op);
 struct sk_op *sk_op_find(struct ring *ring, uint64_t user_data);
@@ -316,6 +338,24 @@ bool sk_try(struct sk_op *op);
 void sk_end_cancelled(struct sk_op *op);
 /* Copy from the product's memory what an SQE points to. */
 void sk_capture(struct sk_op *op);
+
+/* ---- sim_message.c */
+/* A file that names @ring, with one reference. */
+struct sk_file *sk_ring_file(struct ring *ring);
+void sk_ring_file_close(struct ring *ring);
+/* As sk_try(). */
+bool sk_try_msg_ring(struct sk_op *op);
+/* The @nth message that is on its way arrives; false: there are not so many. */
+bool sk_message_step(uint32_t nth);
+/* If the seed says so, @ring is woken by nobody. */
+void sk_message_from_nowhere(struct ring *ring);
+/* A message to @to is on its way, or its sender will learn that it failed. */
+bool sk_wake_is_on_its_way(const struct ring *to);
+
+/* ---- sim_accept.c */
+bool sk_try_accept(struct sk_op *op);
+/* accept4(2) on a socket that does not block. */
+int sk_accept_plain(struct sk_sock *listener, struct sockaddr *peer, socklen_t *len);
 
 /* ---- sim_buffers.c */
 int sk_group_register(struct sk_group *group, void *memory, uint32_t entries);

@@ -195,6 +195,7 @@ add(struct sim_run_result *sum, const struct sim_run_result *result)
 	sum->hash = sim_mix(sum->hash ^ result->hash);
 	sum->events += result->events;
 	sum->turns += result->turns;
+	sum->messages += result->messages;
 	sum->links += result->links;
 	sum->links_whole += result->links_whole;
 }
@@ -268,9 +269,9 @@ main(int argc, char **argv)
 		sim_fault_table();
 	}
 	printf("sim: %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " events, %" PRIu64
-	       " turns, %" PRIu32 " links (%" PRIu32
+	       " turns, %" PRIu64 " messages, %" PRIu32 " links (%" PRIu32
 	       " whole), %.1f s, %.1f seeds/s, hash %016" PRIx64 "\n",
-	       args.seeds, args.from, sum.events, sum.turns, sum.links, sum.links_whole, took,
-	       (double)args.seeds / (took > 0 ? took : 1), sum.hash);
+	       args.seeds, args.from, sum.events, sum.turns, sum.messages, sum.links,
+	       sum.links_whole, took, (double)args.seeds / (took > 0 ? took : 1), sum.hash);
 	return args.all_faults && check_faults() > 0 ? 1 : 0;
 }

@@ -46,10 +46,17 @@ op_unhash(struct sk_op *op)
 	*at = op->hash_next;
 }
 
+/* Is @user_data the address of a struct op? Not so a wake-up's, of which many can be out. */
+static bool
+op_has_owner(uint64_t user_data)
+{
+	return sk.checks_owners && user_data >= OP_ADDRESS_MIN && !(user_data & OP_TAG_WAKE);
+}
+
 static void
 op_check_identity(struct ring *ring, uint64_t user_data)
 {
-	if (!sk.checks_owners) {
+	if (!op_has_owner(user_data)) {
 		return;
 	}
 	sim_check(sk_op_find(ring, user_data) == NULL,
@@ -67,7 +74,7 @@ op_owner_mark(uint64_t user_data)
 	const struct op *owner = (const struct op *)(uintptr_t)(user_data & ~(uint64_t)15);
 	const void *mark = NULL;
 
-	if (sk.checks_owners) {
+	if (op_has_owner(user_data)) {
 		memcpy(&mark, &owner->done, sizeof(mark));
 	}
 	return mark;
@@ -96,7 +103,7 @@ op_new(struct ring *ring, const struct io_uring_sqe *sqe)
 void
 sk_op_free(struct sk_op *op)
 {
-	if (sk.checks_owners) {
+	if (op_has_owner(op->user_data)) {
 		sim_check(op->owner_mark == op_owner_mark(op->user_data),
 			  "INV-6: an op's memory was recycled while the kernel held it");
 	}
@@ -179,9 +186,16 @@ sk_op_finish(struct sk_op *op, int32_t res, uint32_t flags)
 {
 	op_leave(op);
 	op->state = SK_OP_FINISHED;
-	op->unreaped++;
 	op_cut_link(op);
 	op_put_file(op);
+	if (res >= 0 && op->sqe.flags & IOSQE_CQE_SKIP_SUCCESS) {
+		sim_event("k skip", op->sqe.opcode, res);
+		if (op->unreaped == 0) {
+			sk_op_free(op);
+		}
+		return;
+	}
+	op->unreaped++;
 	sk_cq_post(op->ring, op, res, flags);
 }
 
@@ -190,6 +204,28 @@ sk_op_post_more(struct sk_op *op, int32_t res, uint32_t flags)
 {
 	op->unreaped++;
 	sk_cq_post(op->ring, op, res, flags | IORING_CQE_F_MORE);
+}
+
+/* Executed, but its completion comes later: from now on a cancel finds nothing. */
+static void
+op_finish_late(struct sk_op *op, int32_t res)
+{
+	op->res_known = true;
+	op->res = res;
+	sk_op_trigger(op);
+}
+
+void
+sk_op_post_alien(struct ring *ring, uint64_t user_data, int32_t res)
+{
+	const struct io_uring_sqe none = { .opcode = IORING_OP_NOP, .user_data = user_data };
+	struct sk_op *op = op_new(ring, &none);
+
+	if (ring->features & RL_FEATURE_DEFER_TASKRUN) {
+		op_finish_late(op, res);
+	} else {
+		sk_op_finish(op, res, 0);
+	}
 }
 
 void
@@ -204,15 +240,6 @@ sk_op_drop(struct sk_op *op)
 	list_remove(&op->node);
 	free(op->iovs);
 	free(op);
-}
-
-/* Executed, but its completion comes later: from now on a cancel finds nothing. */
-static void
-op_finish_late(struct sk_op *op, int32_t res)
-{
-	op->res_known = true;
-	op->res = res;
-	sk_op_trigger(op);
 }
 
 /* ---- cancel */
@@ -413,7 +440,7 @@ sk_op_is_ready(const struct sk_op *op)
 	}
 	sock = sk_file_sock(op->file);
 	if (sock == NULL) {
-		return op->file->counter > 0;
+		return op->file->kind == SK_RING || op->file->counter > 0;
 	}
 	switch (op->sqe.opcode) {
 	case IORING_OP_SEND:

@@ -57,143 +57,6 @@ sk_capture(struct sk_op *op)
 	}
 }
 
-/* ---- accept */
-
-static int
-files_slot(struct ring *ring)
-{
-	/* the lowest free one: used again at once, while old completions are still queued */
-	for (uint32_t i = 0; i < ring->files_max; i++) {
-		if (ring->files[i] == NULL) {
-			return (int)i;
-		}
-	}
-	return -ENFILE;
-}
-
-static void
-accept_write_address(const struct sk_op *op, const struct sk_sock *sock)
-{
-	void *to = (void *)(uintptr_t)op->sqe.addr;
-	socklen_t *len = (void *)(uintptr_t)op->sqe.addr2;
-
-	if (to == NULL || len == NULL) {
-		return;
-	}
-	memcpy(to, &sock->remote, *len < sock->remote_len ? *len : sock->remote_len);
-	*len = sock->remote_len;
-}
-
-static int32_t
-accept_install(struct sk_op *op, struct sk_sock *sock)
-{
-	int32_t res;
-
-	if (op->sqe.file_index == 0) {
-		res = sk_fd_install(&sock->file);
-	} else {
-		sim_check(op->sqe.file_index == IORING_FILE_INDEX_ALLOC,
-			  "a direct accept names a slot of its own");
-		sim_check(!(op->sqe.accept_flags & SOCK_CLOEXEC),
-			  "SOCK_CLOEXEC with a direct slot is -EINVAL");
-		res = files_slot(op->ring);
-		if (res >= 0) {
-			op->ring->files[res] = &sock->file;
-		}
-	}
-	if (res < 0) {
-		sk_disturb(sock); /* the table is full: the connection is dropped */
-		sk_reset(sock);
-		sk_file_put(&sock->file);
-	}
-	return res;
-}
-
-/* What the system is out of, it is often out of for a while. */
-static void
-accept_gone(int32_t res)
-{
-	if (res != -ECONNABORTED && res != -EPERM && sim_coin()) {
-		sk.accept_gone_res = res;
-		sk.accept_gone_until_ns = sim_world.now_ns + sim_below(200000000);
-	}
-}
-
-static int32_t
-accept_fault(void)
-{
-	static const struct {
-		enum sim_fault fault;
-		int32_t res;
-	} faults[] = {
-		{ FAULT_ACCEPT_EMFILE, -EMFILE }, { FAULT_ACCEPT_ENFILE, -ENFILE },
-		{ FAULT_ACCEPT_ENOMEM, -ENOMEM }, { FAULT_ACCEPT_ECONNABORTED, -ECONNABORTED },
-		{ FAULT_ACCEPT_EPERM, -EPERM },
-	};
-
-	if (sim_world.now_ns < sk.accept_gone_until_ns && !sim_world.healed) {
-		return sk.accept_gone_res;
-	}
-	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-		if (sim_fault(faults[i].fault)) {
-			accept_gone(faults[i].res);
-			return faults[i].res;
-		}
-	}
-	return 0;
-}
-
-/* One connection off the backlog: slot or descriptor, or what went wrong. */
-static int32_t
-accept_one(struct sk_op *op, struct sk_sock *listener)
-{
-	int32_t fault = accept_fault();
-	struct sk_sock *sock;
-
-	if (fault == -ECONNABORTED || fault == -EPERM) {
-		sock = sk_accept(listener);
-		sk_disturb(sock);
-		sk_reset(sock);
-		sk_file_put(&sock->file);
-	}
-	if (fault != 0) {
-		return fault;
-	}
-	if (op->sqe.file_index == 0 && sk.fds_open >= sk.fds_limit) {
-		return -EMFILE; /* found out before a connection is taken */
-	}
-	sock = sk_accept(listener);
-	if (sock->peer->file.refs > 0 && sim_fault(FAULT_ACCEPT_RESET)) {
-		sk_disturb(sock);
-		sk_break(sock, ECONNRESET);
-	}
-	accept_write_address(op, sock);
-	return accept_install(op, sock);
-}
-
-static bool
-try_accept(struct sk_op *op)
-{
-	struct sk_sock *listener = sk_file_sock(op->file);
-	bool multishot = (op->sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0;
-
-	if (listener->state != SK_LISTEN) {
-		sk_op_finish(op, -EINVAL, 0);
-		return true;
-	}
-	while (listener->backlog_len > 0) {
-		int32_t res = accept_one(op, listener);
-
-		sim_event("k accept", res < 0 ? res : 0, multishot);
-		if (res < 0 || !multishot || !sk_cq_has_room(op->ring)) {
-			sk_op_finish(op, res, 0);
-			return true;
-		}
-		sk_op_post_more(op, res, 0);
-	}
-	return false;
-}
-
 /* ---- receive */
 
 static int32_t
@@ -546,7 +409,7 @@ sk_try(struct sk_op *op)
 {
 	switch (op->sqe.opcode) {
 	case IORING_OP_ACCEPT:
-		return try_accept(op);
+		return sk_try_accept(op);
 	case IORING_OP_RECV:
 		return try_recv(op);
 	case IORING_OP_SEND:
@@ -560,6 +423,12 @@ sk_try(struct sk_op *op)
 		return try_close(op);
 	case IORING_OP_READ:
 		return try_read(op);
+	case IORING_OP_MSG_RING:
+		if (op->file->kind == SK_RING) {
+			return sk_try_msg_ring(op);
+		}
+		sk_op_finish(op, -EBADFD, 0);
+		return true;
 	case IORING_OP_NOP:
 		sk_op_finish(op, 0, 0);
 		return true;

@@ -115,7 +115,7 @@ raw_settle(struct raw *raw)
 		(void)rli_ring_enter(raw->ring, &wait);
 		(void)raw_reap(raw);
 		raw_net();
-	} while (sk_ring_is_busy(raw->ring) || sk.active_len > 0);
+	} while (sk_ring_is_busy(raw->ring) || sk_net_ready() > 0);
 	return raw->count;
 }
 

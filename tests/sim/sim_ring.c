@@ -15,7 +15,7 @@
 
 #define FEATURES_ALL                                                                     \
 	(RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY | RL_FEATURE_REGISTERED_RING | \
-	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES)
+	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING)
 
 /* ---- the completion queue */
 
@@ -267,6 +267,7 @@ rli_ring_enter(struct ring *ring, const struct ring_wait *wait)
 	if (sk.dropped) {
 		return -EBADR;
 	}
+	sk_message_from_nowhere(ring);
 	ring->sq_limit = sim_fault(FAULT_SQ_FULL) ? (uint32_t)sim_below(6) : ring->sq_entries;
 	sk_group_scan(&ring->group);
 	rc = enter_fault(ring);
@@ -347,6 +348,27 @@ rli_ring_is_behind(const struct ring *ring)
 	return ring->work_len > 0;
 }
 
+/* Whoever spins in a turn has to see time pass, and the world go on meanwhile. */
+static void
+spin_step(void)
+{
+	sim_interleave();
+	sim_world.now_ns += sim_between(100, 10000);
+	sk_timeouts_run();
+	if (sim_coin()) {
+		(void)sk_net_step();
+	}
+}
+
+bool
+rli_ring_has_news(const struct ring *ring)
+{
+	if (sim_world.in_turn) {
+		spin_step();
+	}
+	return sk_ring_is_busy(ring);
+}
+
 bool
 rli_ring_overflowed(struct ring *ring)
 {
@@ -354,6 +376,12 @@ rli_ring_overflowed(struct ring *ring)
 }
 
 /* ---- set-up */
+
+int
+rli_ring_fd(const struct ring *ring)
+{
+	return ring->fd;
+}
 
 uint32_t
 rli_ring_features(const struct ring *ring)
@@ -372,6 +400,18 @@ ring_place(void)
 	sim_fail("more rings than the simulated kernel has room for");
 }
 
+static int
+ring_install(struct ring *ring)
+{
+	struct sk_file *file = sk_ring_file(ring);
+	int fd = sk_fd_install(file);
+
+	if (fd < 0) {
+		sk_file_put(file);
+	}
+	return fd;
+}
+
 int
 rli_ring_open(struct ring **out, const struct ring_options *options, const struct log *log)
 {
@@ -386,6 +426,14 @@ rli_ring_open(struct ring **out, const struct ring_options *options, const struc
 		return rc;
 	}
 	ring = calloc(1, sizeof(*ring));
+	ring->fd = ring_install(ring);
+	if (ring->fd < 0) {
+		int rc = ring->fd;
+
+		rli_log(log, RL_LOG_ERROR, options->shard, "can't create a ring: no descriptor");
+		free(ring);
+		return rc;
+	}
 	ring->index = (uint32_t)ring_place();
 	ring->features = FEATURES_ALL & ~options->without;
 	if (sim_fault(FAULT_SETUP_FALLBACK)) {
@@ -435,6 +483,7 @@ rli_ring_close(struct ring *ring)
 		sk_op_drop(list_entry(node, struct sk_op, node));
 	}
 	sk_group_unregister(&ring->group);
+	sk_ring_file_close(ring);
 	sk.rings[ring->index] = NULL;
 	sk.rings_open--;
 	free(ring->sqes);

@@ -8,13 +8,16 @@
 #include "sim_actor.h"
 #include "sim_check.h"
 #include "sim_harness.h"
+#include "sim_ledger.h"
 #include "sim_link.h"
 #include "sim_peer.h"
+#include "sim_talk.h"
 
-#define RUN_ADDRS_MAX	6
-#define RUN_SPAWN	2500 /* a new peer, in 65536 per step */
-#define RUN_STORM	12 /* peers at once */
-#define RUN_CONVERGE_NS ((uint64_t)RL_SEC(400))
+#define RUN_ADDRS_MAX	 6
+#define RUN_SPAWN	 2500 /* a new peer, in 65536 per step */
+#define RUN_STORM	 12 /* peers at once */
+#define RUN_STORM_SHARDS 7
+#define RUN_CONVERGE_NS	 ((uint64_t)RL_SEC(400))
 
 struct run_addr {
 	union url_sockaddr addr;
@@ -33,6 +36,7 @@ struct run {
 	uint32_t openers_count;
 	uint64_t number; /* of the foreign thread's last message */
 	uint32_t links_max;
+	uint32_t poke; /* how often a foreign thread makes talkers talk, in 65536 */
 	bool over; /* no new links */
 };
 
@@ -49,7 +53,11 @@ run_power_of_two(uint32_t low_shift, uint32_t high_shift)
 static struct rl_config
 run_config(void)
 {
-	struct rl_config config = RL_CONFIG(.shards = (uint32_t)sim_between(1, 3));
+	struct rl_config config = RL_CONFIG(.shards = (uint32_t)sim_between(2, 4));
+
+	if (sim_below(64) == 0) {
+		config.shards = RUN_STORM_SHARDS; /* more than one shard takes in a turn */
+	}
 
 	config.sq_entries = run_power_of_two(6, 7);
 	config.cq_entries = 4 * config.sq_entries;
@@ -58,10 +66,13 @@ run_config(void)
 	config.actor_batch_max = (uint32_t)sim_between(1, 8);
 	config.conns_max = (uint32_t)sim_between(1, 40);
 	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
+	config.accept_mode = sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_PER_SHARD;
 	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
 	config.backlog = (uint32_t)sim_between(1, 32);
-	config.mailbox_max = (uint32_t)sim_between(1, 16);
-	config.messages_max = (uint32_t)sim_between(8, 64);
+	config.mailbox_max = (uint32_t)sim_between(1, sim_coin() ? 16 : 1000);
+	config.messages_max = (uint32_t)sim_between(8, sim_coin() ? 64 : 4000);
+	config.requests_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
+	config.monitors_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
 	config.timers_max = (uint32_t)sim_between(4, 256);
 	config.recv_buffers = run_power_of_two(3, 5);
 	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);
@@ -72,11 +83,13 @@ run_config(void)
 	config.send_cap_bytes = config.send_high_bytes + config.recv_pending_max_bytes +
 				config.recv_buffer_bytes + (uint32_t)sim_below(65536) + 4096;
 	if (sim_below(4) == 0) {
-		config.without = (uint32_t)sim_random() & 0x1f;
+		config.without = (uint32_t)sim_random() & 0x3f;
 	}
 	if (sim_below(4) == 0) {
 		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
 	}
+	config.shard = &sim_talk_shard;
+	config.shard_arg = sim_talk_arg();
 	return config;
 }
 
@@ -190,6 +203,10 @@ run_foreign(void)
 	rl_actor_id id;
 	int rc;
 
+	if (sim_coin()) {
+		sim_talk_poke();
+		return;
+	}
 	if (run.openers_count > 0 && !run.over && sim_links_count() < run.links_max &&
 	    sim_below(3) == 0) {
 		uint32_t which = (uint32_t)sim_below(16);
@@ -220,6 +237,9 @@ run_maybe_new(void)
 	if (run.over || !sim_chance(RUN_SPAWN)) {
 		return;
 	}
+	if (sim_below(8) == 0) {
+		sim_talk_newcomer();
+	}
 	if (sim_fault(FAULT_PEER_STORM)) {
 		for (uint32_t i = 0; i < RUN_STORM; i++) {
 			run_new_peer();
@@ -240,6 +260,10 @@ run_chaos(uint64_t events)
 
 	while (sim_world.events < until) {
 		run_maybe_new();
+		if (sim_chance(run.poke)) {
+			sim_talk_poke();
+		}
+		sim_ledger_look();
 		if (!sim_step() && !sim_wait_until(UINT64_MAX)) {
 			run_new_peer();
 			run_foreign();
@@ -252,7 +276,7 @@ static bool
 run_is_converged(void *arg)
 {
 	(void)arg;
-	return sim_links_are_over() && sim_peers_count() == 0;
+	return sim_links_are_over() && sim_peers_count() == 0 && sim_talk_is_done();
 }
 
 /* INV-7: the faults are over, so everything goes on and comes to its end. */
@@ -261,18 +285,61 @@ run_converge(void)
 {
 	sim_event("heal", 0, 0);
 	run.over = true;
+	sim_slow(0, 0);
 	sim_step_ns(200); /* the limit is for those who wait, not for those who have much to do */
 	sim_world.healed = true;
 	sim_world.healed_ns = sim_world.now_ns;
 	sim_peers_heal();
 	sim_actors_heal();
+	sim_talk_heal();
 	if (!sim_run_until(run_is_converged, NULL, RUN_CONVERGE_NS)) {
 		sim_links_print_open();
 		sim_check_explain(sim_system(), sim_config()->shards);
+		sim_ledger_look();
+		sim_ledger_explain();
 		sim_fail("INV-7: %u peers and %u actors hang although all is healed",
 			 sim_peers_count(), sim_actors_live());
 	}
 	sim_links_check_complete();
+	sim_ledger_look();
+}
+
+/* All shards fill their ways to one of them, which has not turned meanwhile. */
+static void
+run_message_storm(void)
+{
+	uint32_t to = (uint32_t)sim_below(RUN_STORM_SHARDS);
+
+	for (uint32_t from = 0; from < RUN_STORM_SHARDS; from++) {
+		if (from != to) {
+			sim_talk_storm(from, to);
+		}
+	}
+	for (uint32_t from = 0; from < RUN_STORM_SHARDS; from++) {
+		if (from != to) {
+			sim_turn(from);
+		}
+	}
+	sim_turn(to);
+}
+
+/* The drain comes upon shards in the middle of a talk; now and then with the cut right behind. */
+static void
+run_flood(void)
+{
+	for (uint64_t left = sim_below(3) == 0 ? sim_below(20) : 0; left > 0; left--) {
+		sim_talk_poke();
+		for (uint64_t steps = sim_below(6); steps > 0; steps--) {
+			(void)sim_step();
+		}
+	}
+	if (sim_below(8) == 0) {
+		for (uint32_t id = 1; id <= sim_links_count(); id++) {
+			sim_link_break(sim_link(id), "the system is cut");
+		}
+		rl_system_drain(sim_system());
+		rl_system_drain(sim_system());
+	}
 }
 
 /* Mostly of some use, seldom of a few bytes, which takes a step of the network for each. */
@@ -311,6 +378,7 @@ run_setup(uint64_t seed, const struct sim_run_options *options)
 	sim_lazy(laziness[sim_below(4)]);
 	sim_others_set(&others);
 	run.links_max = (uint32_t)sim_between(4, 120);
+	run.poke = (uint32_t)sim_between(500, 12000);
 }
 
 static bool
@@ -328,11 +396,33 @@ run_result(void)
 		.hash = sim_world.hash,
 		.events = sim_world.events,
 		.turns = sim_turns(),
+		.messages = sim_talk_messages(),
 		.links = sim_links_count(),
 		.links_whole = sim_links_whole(),
 	};
 
 	return result;
+}
+
+/* A start makes a hundred calls, each of which may fail: most seeds are spared, to get further. */
+static int
+run_start(const struct rl_config *config)
+{
+	static const enum sim_fault spared[] = { FAULT_MEMORY_ONCE, FAULT_MEMORY_GONE,
+						 FAULT_SOCKET_EMFILE };
+	uint32_t chances[sizeof(spared) / sizeof(spared[0])];
+	bool spare = sim_below(8) != 0;
+	int rc;
+
+	for (size_t i = 0; spare && i < sizeof(spared) / sizeof(spared[0]); i++) {
+		chances[i] = sim_world.fault_chance[spared[i]];
+		sim_fault_set(spared[i], 0);
+	}
+	rc = sim_start(config);
+	for (size_t i = 0; spare && i < sizeof(spared) / sizeof(spared[0]); i++) {
+		sim_fault_set(spared[i], chances[i]);
+	}
+	return rc;
 }
 
 struct sim_run_result
@@ -343,9 +433,11 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 
 	run_setup(seed, options);
 	config = run_config();
+	sim_talk_reset(config.shards);
+	sim_slow((uint32_t)sim_below(config.shards), sim_coin() ? 64000 : 0);
 	sim_links_memory_may_fail(run_memory_may_fail());
 	sim_actors_memory_may_fail(run_memory_may_fail());
-	if (sim_start(&config) != 0) {
+	if (run_start(&config) != 0) {
 		sim_finish(false); /* refused by a fault: nothing may be left */
 		return run_result();
 	}
@@ -353,12 +445,19 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	run_open_listeners();
 	run_open_remotes();
 	run_spawn_openers();
-	run_chaos(options->events);
+	sim_talk_populate();
+	run_chaos(options->events / 2);
+	if (config.shards == RUN_STORM_SHARDS) {
+		run_message_storm();
+	}
+	run_chaos(options->events - options->events / 2);
 	converges = sim_below(4) != 0;
 	if (converges) {
 		run_converge();
 	}
 	run.over = true;
+	run_flood();
+	sim_slow(0, 0); /* the drain has a deadline */
 	sim_drain();
 	sim_world.foreign = NULL;
 	sim_stop();
@@ -367,6 +466,7 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	while (sk_net_step()) {
 	}
 	sim_actors_check_stopped();
+	sim_talk_end();
 	sim_finish(false);
 	return run_result();
 }

@@ -28,6 +28,7 @@ struct sim_run_result {
 	uint64_t hash;
 	uint64_t events;
 	uint64_t turns;
+	uint64_t messages; /* talked */
 	uint32_t links;
 	uint32_t links_whole; /* complete, nothing broken */
 };

@@ -546,12 +546,24 @@ sock_step(struct sk_sock *sock)
 	}
 }
 
+uint32_t
+sk_net_ready(void)
+{
+	return sk.active_len + sk.messages_len;
+}
+
 bool
 sk_net_step(void)
 {
-	if (sk.active_len == 0) {
+	uint32_t pick;
+
+	if (sk_net_ready() == 0) {
 		return false;
 	}
-	sock_step(sk.active[sim_below(sk.active_len)]);
+	pick = (uint32_t)sim_below(sk_net_ready());
+	if (pick >= sk.active_len) {
+		return sk_message_step(pick - sk.active_len);
+	}
+	sock_step(sk.active[pick]);
 	return true;
 }

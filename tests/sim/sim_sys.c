@@ -7,10 +7,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sim_acceptor.h"
 #include "sim_kernel.h"
 
 int
-rli_sys_listen(const struct url *url, uint32_t backlog)
+rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how)
 {
 	struct sk_sock *sock;
 	int fd;
@@ -18,7 +19,8 @@ rli_sys_listen(const struct url *url, uint32_t backlog)
 	if (sim_fault(FAULT_SOCKET_EMFILE)) {
 		return -EMFILE;
 	}
-	if (url->is_unix && sk_is_listened(&url->sockaddr)) {
+	if ((url->is_unix || (how == SYS_LISTEN_ALONE && sk_addr_port(&url->sockaddr) != 0)) &&
+	    sk_is_listened(&url->sockaddr)) {
 		return -EADDRINUSE;
 	}
 	sock = sk_socket(url->is_unix);
@@ -29,6 +31,22 @@ rli_sys_listen(const struct url *url, uint32_t backlog)
 		sk_file_put(&sock->file);
 	}
 	return fd;
+}
+
+int
+rli_sys_accept(int fd, struct sockaddr *peer, socklen_t *len)
+{
+	struct sk_file *file = sk_fd_file(fd);
+
+	sim_acceptor_interleave();
+	return file == NULL ? -EBADF : sk_accept_plain(sk_file_sock(file), peer, len);
+}
+
+void
+rli_sys_poll(struct pollfd *polls, uint32_t count, uint64_t timeout_ns)
+{
+	sim_acceptor_interleave();
+	sim_acceptor_sleep(polls, count, timeout_ns);
 }
 
 int

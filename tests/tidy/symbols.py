@@ -30,7 +30,10 @@ def symbols(nm_output):
 
 
 def declared(tree):
-    return {p.name for source in tree.public_headers for p in source.prototypes}
+    names = {p.name for source in tree.public_headers for p in source.prototypes}
+    for source in tree.public_headers:
+        names.update(re.findall(r"^extern RL_EXPORT const struct \w+ (\w+);", source.code, re.M))
+    return names
 
 
 def exports(tree, nm_output):

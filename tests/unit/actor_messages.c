@@ -182,9 +182,10 @@ actor_message_arrives_whole(void **state)
 		sent = (struct envelope){ .to = rli_actor_id_bits(actor),
 					  .from = len == 0 ? 0 : 1000 + len,
 					  .kind = len % 2 == 0 ? RL_MSG_USER : UINT32_MAX,
-					  .len = len };
+					  .len = (uint8_t)len };
 		memset(sent.payload, (int)len, len);
-		rli_actor_post(&bed.shard, &sent);
+		counters_add(&bed.shard.counters, msgs_sent, 1);
+		assert_int_equal(rli_actor_post(&bed.shard, &sent), 0);
 		bed_turn();
 	}
 	assert_int_equal(bed_stats().msgs_delivered, RL_MSG_INLINE_MAX + 1);

@@ -50,6 +50,7 @@ fake_ring_create(uint32_t sq_entries)
 	RL_ASSERT(sq_entries <= FAKE_RING_SQES_MAX);
 	memset(ring, 0, sizeof(*ring));
 	ring->open = true;
+	ring->fd = FAKE_RING_FD + (int)(ring - rings);
 	ring->options.sq_entries = sq_entries;
 	ring->takes_max = UINT32_MAX;
 	return ring;
@@ -125,6 +126,12 @@ rli_ring_features(const struct ring *ring)
 	return fake_ring_plan.features & ~ring->options.without;
 }
 
+int
+rli_ring_fd(const struct ring *ring)
+{
+	return ring->fd;
+}
+
 uint32_t
 rli_ring_queued(const struct ring *ring)
 {
@@ -183,6 +190,12 @@ bool
 rli_ring_overflowed(struct ring *ring)
 {
 	return ring->overflowed;
+}
+
+bool
+rli_ring_has_news(const struct ring *ring)
+{
+	return fake_ring_waiting(ring) > 0 || ring->behind || ring->overflowed;
 }
 
 int

@@ -16,9 +16,11 @@
 
 #define FAKE_RING_SQES_MAX 4096
 #define FAKE_RING_CQES_MAX 4096
+#define FAKE_RING_FD	   1000000 /* of the first ring; no descriptor that a kernel knows */
 
 struct ring {
 	bool open;
+	int fd;
 	struct ring_options options;
 
 	struct io_uring_sqe sqes[FAKE_RING_SQES_MAX]; /* all since the last fake_ring_forget() */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the two files that test the real ring share: a small one, and ways to drive it.
+ * What the files that test the real ring share: a small one, and ways to drive it.
  */
 #ifndef RINGLINE_TESTS_RING_BED_H
 #define RINGLINE_TESTS_RING_BED_H
@@ -126,5 +126,8 @@ nops_go_round(struct ring *ring)
 
 /* Opening, registering and closing: ring_uring_life.c. The number of cases that failed. */
 int ring_life_run(void);
+
+/* Messages from ring to ring, and news: ring_uring_message.c. As above. */
+int ring_message_run(void);
 
 #endif

@@ -21,7 +21,7 @@ ring_opened_has_the_features_that_were_not_forbidden(void **state)
 {
 	static const uint32_t all = RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY |
 				    RL_FEATURE_REGISTERED_RING | RL_FEATURE_MIN_WAIT |
-				    RL_FEATURE_FIXED_FILES;
+				    RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING;
 	struct ring *ring = ring_open(0);
 	uint32_t here = rli_ring_features(ring);
 	uint32_t bit;
@@ -30,6 +30,7 @@ ring_opened_has_the_features_that_were_not_forbidden(void **state)
 	assert_int_equal(here & ~all, 0);
 	assert_true(here & RL_FEATURE_FIXED_FILES); /* part of the floor */
 	assert_true(here & RL_FEATURE_REGISTERED_RING);
+	assert_true(here & RL_FEATURE_MSG_RING);
 	ring_end(ring);
 	for (bit = 1; bit <= all; bit <<= 1) {
 		ring = ring_open(bit);
@@ -51,6 +52,7 @@ ring_works_without_each_feature(void **state)
 		RL_FEATURE_REGISTERED_RING,
 		RL_FEATURE_MIN_WAIT,
 		RL_FEATURE_FIXED_FILES,
+		RL_FEATURE_MSG_RING,
 		UINT32_MAX,
 	};
 	uint32_t i;

@@ -183,6 +183,7 @@ script_run(void)
 	struct rl_msg msg = { .kind = RL_MSG_EOF };
 
 	bed.actors.draining = false;
+	bed.actors.cut = false;
 	actor = bed_spawn(NULL);
 	bed.hook = hook_script;
 	bed_forget();
@@ -309,9 +310,9 @@ actor_stale_and_foreign_ids_are_inert(void **state)
 	ids[0] = stale;
 	ids[1] = 0;
 	ids[2] = UINT64_MAX;
-	ids[3] = id_pack(second->generation + 1, BED_SHARD, 0);
-	ids[4] = id_pack(second->generation, BED_SHARD + 1, 0);
-	ids[5] = id_pack(second->generation, BED_SHARD, 1);
+	ids[3] = id_pack(id_generation(second->id) + 1, BED_SHARD, 0);
+	ids[4] = id_pack(id_generation(second->id), BED_SHARD + 1, 0);
+	ids[5] = id_pack(id_generation(second->id), BED_SHARD, 1);
 	bed_forget();
 	for (i = 0; i < UNIT_COUNT(ids); i++) {
 		assert_null(rli_actor_resolve(&bed.shard, ids[i]));
@@ -333,7 +334,7 @@ actor_generation_wrapped_skips_zero(void **state)
 	(void)state;
 	rli_actor_end(actor, RL_REASON_LOCAL, 0);
 	bed_turn();
-	actor->generation = UINT32_MAX - 1;
+	actor->id = ACTOR_ID_FREE(id_pack(UINT32_MAX - 1, 0, 0));
 	assert_ptr_equal(bed_spawn(NULL), actor);
 	last = rli_actor_id_bits(actor);
 	assert_int_equal(id_generation(last), UINT32_MAX);

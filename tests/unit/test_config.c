@@ -4,6 +4,8 @@
  * Not: each field's own range (test_config_fields.c), CPUs and descriptors (their own tests). */
 #include "unit_config.h"
 
+#include <ringline/shard.h>
+
 /*
  * What compiled programs rely on (LP64). Fields are only ever appended: a line that has to change
  * here is a program that breaks.
@@ -46,12 +48,18 @@ AT(log, 176);
 AT(log_arg, 184);
 AT(log_level, 192);
 AT(without, 196);
-_Static_assert(sizeof(struct rl_config) == 200, "struct rl_config has not changed its size");
+AT(shard, 200);
+AT(shard_arg, 208);
+AT(spin_us, 216);
+AT(requests_max, 220);
+AT(monitors_max, 224);
+AT(names_max, 228);
+_Static_assert(sizeof(struct rl_config) == 232, "struct rl_config has not changed its size");
 
 _Static_assert(RL_LOG_ERROR == 1 && RL_LOG_DEBUG == 4, "log levels have their numbers");
 _Static_assert(RL_CONNS_REFUSE == 0 && RL_CONNS_PAUSE == 1, "policies have their numbers");
 _Static_assert(RL_ACCEPT_PER_SHARD == 0 && RL_ACCEPT_ROUND_ROBIN == 1, "so do accept modes");
-_Static_assert(RL_FEATURE_DEFER_TASKRUN == 1 && RL_FEATURE_FIXED_FILES == 16, "and features");
+_Static_assert(RL_FEATURE_DEFER_TASKRUN == 1 && RL_FEATURE_MSG_RING == 32, "and features");
 
 static struct config_machine machine;
 
@@ -79,12 +87,16 @@ config_null_is_all_defaults(void **state)
 	assert_int_equal(one.user.send_cap_bytes, 1048576);
 	assert_int_equal(one.user.conns_max, 9000);
 	assert_int_equal(one.user.actors_max, 9000 + 1024);
+	assert_int_equal(one.user.monitors_max, 9000 + 1024);
+	assert_int_equal(one.user.spin_us, 0);
+	assert_null(one.user.shard);
 	assert_int_equal(one.listeners_max, 16);
 }
 
 static void
 config_program_values_are_kept(void **state)
 {
+	static const struct rl_shard_def shard = { .state_size = 1 };
 	static uint32_t arg;
 	struct rl_config user =
 		RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 512, .actors_max = 5000,
@@ -92,7 +104,8 @@ config_program_values_are_kept(void **state)
 			  .recv_pool_bytes = 65536, .send_low_bytes = 1, .send_high_bytes = 2,
 			  .send_cap_bytes = 131072, .idle_timeout_ns = -1, .log = unit_log_sink,
 			  .log_arg = &arg, .log_level = RL_LOG_DEBUG,
-			  .without = RL_FEATURE_MIN_WAIT);
+			  .without = RL_FEATURE_MIN_WAIT, .shard = &shard, .shard_arg = &arg,
+			  .monitors_max = 7);
 	struct config config = unit_resolved(&user, &machine);
 
 	(void)state;
@@ -111,12 +124,15 @@ config_program_values_are_kept(void **state)
 	assert_ptr_equal(config.user.log_arg, &arg);
 	assert_int_equal(config.user.log_level, RL_LOG_DEBUG);
 	assert_int_equal(config.user.without, RL_FEATURE_MIN_WAIT);
+	assert_ptr_equal(config.user.shard, &shard);
+	assert_ptr_equal(config.user.shard_arg, &arg);
+	assert_int_equal(config.user.monitors_max, 7);
 }
 
 static void
 config_without_struct_size_is_refused(void **state)
 {
-	static const size_t sizes[] = { 0, 4, 7, 9, 199, 201, 65544, SIZE_MAX, SIZE_MAX - 7 };
+	static const size_t sizes[] = { 0, 4, 7, 9, 231, 233, 65544, SIZE_MAX, SIZE_MAX - 7 };
 	struct rl_config user = { .shards = 1 };
 	char text[256];
 	uint32_t i;
@@ -126,7 +142,7 @@ config_without_struct_size_is_refused(void **state)
 		user.struct_size = sizes[i];
 		(void)snprintf(text, sizeof(text),
 			       "config: struct_size = %zu: the struct was made without "
-			       "RL_CONFIG(), which sets it to 200",
+			       "RL_CONFIG(), which sets it to 232",
 			       sizes[i]);
 		unit_refused(&user, &machine, -EINVAL, text);
 	}
@@ -169,12 +185,12 @@ config_of_a_newer_program_may_not_use_what_we_lack(void **state)
 
 	user.unknown[23] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 224 with byte 223 set: the program uses a field that "
-		     "this library (struct_size = 200) does not have");
+		     "config: struct_size = 256 with byte 255 set: the program uses a field that "
+		     "this library (struct_size = 232) does not have");
 	user.unknown[0] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 224 with byte 200 set: the program uses a field that "
-		     "this library (struct_size = 200) does not have");
+		     "config: struct_size = 256 with byte 232 set: the program uses a field that "
+		     "this library (struct_size = 232) does not have");
 }
 
 /* Setting one field alone never contradicts a default that was not asked for. */
@@ -202,6 +218,7 @@ config_dependent_defaults_follow(void **state)
 	assert_int_equal(config.user.recv_pool_bytes, 2 * 9000 * 1024);
 	config = unit_resolved(&actors, &machine);
 	assert_int_equal(config.user.conns_max, 100);
+	assert_int_equal(config.user.monitors_max, 100);
 }
 
 /* Two buffers for every connection up to 1 GiB, and never less than the receive buffers twice. */

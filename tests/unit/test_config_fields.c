@@ -50,6 +50,10 @@ static const struct number numbers[] = {
 	{ FIELD(mailbox_max), 1, 65536, 1024, false, ALONE },
 	{ FIELD(messages_max), 1, 16777216, 65536, false, ALONE },
 	{ FIELD(timers_max), 1, 16777215, 1048576, false, ALONE },
+	{ FIELD(requests_max), 1, 16777215, 65536, false, ALONE },
+	{ FIELD(monitors_max), 1, 16777215, 65536 + 1024, false, ALONE },
+	{ FIELD(names_max), 1, 1048576, 16384, false, ALONE },
+	{ FIELD(spin_us), 1, 1000, 0, false, ALONE },
 	{ FIELD(conns_max), 1, 1044480, 65536, false, ALONG_ACTORS },
 	{ FIELD(accepts_in_flight), 1, 256, 8, false, ALONE },
 	{ FIELD(backlog), 1, 65535, 4096, false, ALONE },
@@ -308,28 +312,30 @@ choice_unknown_is_refused(void **state)
 	unit_refused(&level, &machine, -EINVAL, "config: log_level = 7: must be 0 to 4");
 }
 
+/* What the acceptor hands over are plain descriptors. */
 static void
-choice_round_robin_is_not_built_yet(void **state)
+choice_round_robin_goes_without_fixed_files(void **state)
 {
-	struct rl_config user = RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN);
+	struct rl_config user =
+		RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN, .without = RL_FEATURE_MIN_WAIT);
+	struct config config = unit_resolved(&user, &machine);
 
 	(void)state;
-	unit_refused(&user, &machine, -EINVAL,
-		     "config: accept_mode = RL_ACCEPT_ROUND_ROBIN: not built yet, use "
-		     "RL_ACCEPT_PER_SHARD");
+	assert_int_equal(config.user.accept_mode, RL_ACCEPT_ROUND_ROBIN);
+	assert_int_equal(config.user.without, RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES);
 }
 
 static void
 without_takes_known_features_only(void **state)
 {
-	struct rl_config all = RL_CONFIG(.without = 0x1f);
-	struct rl_config more = RL_CONFIG(.without = 0x61);
+	struct rl_config all = RL_CONFIG(.without = 0x3f);
+	struct rl_config more = RL_CONFIG(.without = 0xc1);
 	struct config config = unit_resolved(&all, &machine);
 
 	(void)state;
-	assert_int_equal(config.user.without, 0x1f);
+	assert_int_equal(config.user.without, 0x3f);
 	unit_refused(&more, &machine, -EINVAL,
-		     "config: without = 0x61: has unknown features 0x60, known are 0x1f");
+		     "config: without = 0xc1: has unknown features 0xc0, known are 0x3f");
 }
 
 int
@@ -344,7 +350,7 @@ main(void)
 		cmocka_unit_test(deadline_off_or_positive_is_taken),
 		cmocka_unit_test(deadline_negative_is_refused),
 		cmocka_unit_test(choice_unknown_is_refused),
-		cmocka_unit_test(choice_round_robin_is_not_built_yet),
+		cmocka_unit_test(choice_round_robin_goes_without_fixed_files),
 		cmocka_unit_test(without_takes_known_features_only),
 	};
 

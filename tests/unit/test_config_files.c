@@ -127,6 +127,34 @@ files_plain_are_counted_as_a_sum(void **state)
 	assert_true(config.user.conns_max * 4 + own <= 20000);
 }
 
+/* With an acceptor likewise; its 16 sockets are for all shards, with an eventfd and one more. */
+static void
+files_of_an_acceptor_are_counted_as_a_sum(void **state)
+{
+	struct config_machine machine = unit_machine(4, 20000);
+	uint64_t own = 16 + 2 + 1 + 16 + 2 + 4 * (1 + 1 + 128);
+	uint64_t most = (20000 - own) / 4;
+	struct rl_config user =
+		RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN, .conns_max = (uint32_t)most);
+	struct config config = unit_resolved(&user, &machine);
+	char text[512];
+
+	(void)state;
+	assert_int_equal(config.user.conns_max, most);
+	user.conns_max++;
+	(void)snprintf(
+		text, sizeof(text),
+		"config: conns_max = %u: RLIMIT_NOFILE = 20000 allows %u per shard beside %u "
+		"descriptors of our own and 128 accepts in flight; raise it (ulimit -n, "
+		"LimitNOFILE=), or take fewer connections or shards",
+		user.conns_max, (unsigned int)most, (unsigned int)own);
+	unit_refused(&user, &machine, -EMFILE, text);
+
+	user.conns_max = 0;
+	config = unit_resolved(&user, &machine);
+	assert_true(config.user.conns_max * 4 + own <= 20000);
+}
+
 /* Rings, eventfds and listeners of 256 shards alone are more than this process may have. */
 static void
 files_own_that_do_not_fit_are_refused(void **state)
@@ -153,6 +181,7 @@ main(void)
 		cmocka_unit_test(files_accepts_in_flight_take_slots),
 		cmocka_unit_test(files_own_that_do_not_fit_are_refused),
 		cmocka_unit_test(files_plain_are_counted_as_a_sum),
+		cmocka_unit_test(files_of_an_acceptor_are_counted_as_a_sum),
 	};
 
 	return unit_run(tests);

@@ -27,7 +27,10 @@ counters_each_field_is_a_word_of_its_own(void **state)
 	counters_add(&counters, undelivered.stopping, 5);
 	counters_add(&counters, cqes_unknown, 6);
 	counters_add(&counters, accept_enfile, 7);
-	counters_add(&counters, accept_enfile, UINT32_MAX);
+	counters_add(&counters, wakeups_sent, 8);
+	counters_add(&counters, wakeups_failed, 9);
+	counters_add(&counters, wakeups_failed, UINT32_MAX);
+	counters_add(&counters, names_lost, 10);
 	rli_counters_sum(&counters, &stats);
 
 	assert_int_equal(stats.accepted, 1);
@@ -36,7 +39,10 @@ counters_each_field_is_a_word_of_its_own(void **state)
 	assert_int_equal(stats.undelivered.gone, 4);
 	assert_int_equal(stats.undelivered.stopping, 5);
 	assert_int_equal(stats.cqes_unknown, 6);
-	assert_true(stats.accept_enfile == 7 + (uint64_t)UINT32_MAX);
+	assert_int_equal(stats.accept_enfile, 7);
+	assert_int_equal(stats.wakeups_sent, 8);
+	assert_true(stats.wakeups_failed == 9 + (uint64_t)UINT32_MAX);
+	assert_int_equal(stats.names_lost, 10);
 	assert_int_equal(stats.refused, 0);
 	assert_int_equal(stats.timers_fired, 0);
 }

@@ -373,7 +373,7 @@ complete_unknown(void *arg)
 static void
 op_completion_of_nobody_is_counted(void **state)
 {
-	static const uint64_t unknown[] = { 0, 1, 15, 16, 4095 };
+	static const uint64_t unknown[] = { 0, 1, 2, 15, 16, 63, 65, 66, 4095 };
 	uint64_t user_data;
 	uint32_t i;
 
@@ -387,6 +387,26 @@ op_completion_of_nobody_is_counted(void **state)
 #endif
 		assert_int_equal(COUNTED(cqes_unknown), i + 1);
 	}
+	assert_int_equal(told.calls, 0);
+}
+
+/* Numbers and tags lead away from ops: what a wake-up says is never taken for an op's address. */
+static void
+op_completion_of_a_wake_up_touches_no_op(void **state)
+{
+	uint8_t memory[sizeof(struct rl_shard)] = { 0 };
+	static struct rl_shard other;
+
+	(void)state;
+	assert_int_equal(OP_TAG_WAKE & OP_TAG_CANCEL, 0);
+	assert_true((OP_TAG_WAKE | OP_TAG_CANCEL) < OP_ALIGN);
+	memset(&other, 0, sizeof(other));
+	rli_op_complete(shard, (uintptr_t)&other | OP_TAG_WAKE, 0, 0);
+	assert_memory_equal(&other, memory, sizeof(other));
+	assert_int_equal(COUNTED(wakeups), 0);
+	rli_op_complete(shard, OP_USER_DATA_WOKEN, 0, 0);
+	assert_int_equal(COUNTED(wakeups), 1);
+	assert_int_equal(COUNTED(cqes_unknown), 0);
 	assert_int_equal(told.calls, 0);
 }
 
@@ -558,6 +578,7 @@ main(void)
 		on_bed(op_rearmed_from_done_is_armed),
 		on_bed(op_misused_asserts),
 		on_bed(op_completion_of_nobody_is_counted),
+		on_bed(op_completion_of_a_wake_up_touches_no_op),
 		on_bed(op_random_completions_keep_the_cancel_rule),
 	};
 

@@ -24,7 +24,9 @@ reason_every_value_has_its_name(void **state)
 					     "timeout_connect",
 					     "timeout_stall",
 					     "timeout_linger",
-					     "timeout_drain" };
+					     "timeout_drain",
+					     "gone",
+					     "linked" };
 	uint32_t i;
 
 	(void)state;
@@ -32,7 +34,7 @@ reason_every_value_has_its_name(void **state)
 	for (i = 0; i < RL_REASON_COUNT; i++) {
 		assert_string_equal(rl_reason_name((enum rl_reason)i), names[i]);
 	}
-	assert_string_equal(rl_reason_name(RL_REASON_TIMEOUT_DRAIN), "timeout_drain");
+	assert_string_equal(rl_reason_name(RL_REASON_LINKED), "linked");
 }
 
 static void

@@ -68,6 +68,49 @@ sleep_burst_writes_the_eventfd_once(void **state)
 	rli_sleep_fini(&sleep);
 }
 
+/* A claim wakes nobody: whoever has it is the only one who must. */
+static void
+sleep_claimed_is_woken_by_its_owner_alone(void **state)
+{
+	struct sleep sleep;
+
+	(void)state;
+	assert_int_equal(rli_sleep_init(&sleep), 0);
+	assert_false(rli_sleep_claim(&sleep)); /* awake */
+	rli_sleep_begin(&sleep);
+	assert_true(rli_sleep_claim(&sleep));
+	assert_false(rli_sleep_claim(&sleep));
+	assert_false(rli_sleep_wake(&sleep));
+	assert_false(eventfd_is_readable(sleep.eventfd));
+	rli_sleep_interrupt(&sleep);
+	assert_true(eventfd_is_readable(sleep.eventfd));
+	rli_sleep_end(&sleep);
+	assert_false(rli_sleep_claim(&sleep));
+	rli_sleep_begin(&sleep);
+	assert_true(rli_sleep_claim(&sleep)); /* the next sleep has its own */
+	rli_sleep_end(&sleep);
+	rli_sleep_fini(&sleep);
+}
+
+/* Who can't rely on the owner of a claim interrupts, claimed or not, asleep or not. */
+static void
+sleep_interrupted_is_woken_whoever_claimed_it(void **state)
+{
+	struct sleep sleep;
+
+	(void)state;
+	assert_int_equal(rli_sleep_init(&sleep), 0);
+	rli_sleep_interrupt(&sleep);
+	assert_true(eventfd_is_readable(sleep.eventfd));
+	rli_host_eventfd_drain(sleep.eventfd);
+	rli_sleep_begin(&sleep);
+	assert_true(rli_sleep_claim(&sleep));
+	rli_sleep_interrupt(&sleep);
+	assert_true(eventfd_is_readable(sleep.eventfd));
+	rli_sleep_end(&sleep);
+	rli_sleep_fini(&sleep);
+}
+
 /* A wake-up that came while the shard decided to stay awake ends its next sleep at once. */
 static void
 sleep_wake_before_the_wait_is_kept(void **state)
@@ -290,6 +333,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sleep_awake_shard_is_not_woken),
 		cmocka_unit_test(sleep_burst_writes_the_eventfd_once),
+		cmocka_unit_test(sleep_claimed_is_woken_by_its_owner_alone),
+		cmocka_unit_test(sleep_interrupted_is_woken_whoever_claimed_it),
 		cmocka_unit_test(sleep_wake_before_the_wait_is_kept),
 		cmocka_unit_test(sleep_without_descriptors_answers_emfile),
 		cmocka_unit_test(sleep_stressed_misses_no_push),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A shard with actors and a wheel and nothing else, a turn for actors without a stream, and one
- * receive function that remembers what came and does what the test says.
+ * A shard with actors, a wheel and its end of a mesh and nothing else, a turn for actors without a
+ * stream, and one receive function that remembers what came and does what the test says.
  */
 #ifndef RINGLINE_TESTS_UNIT_ACTORS_H
 #define RINGLINE_TESTS_UNIT_ACTORS_H
@@ -14,8 +14,12 @@
 #include <ringline/timer.h>
 
 #include "actor/actor.h"
+#include "actor/actor_run.h"
+#include "actor/actor_send.h"
 #include "actor/actor_timer.h"
+#include "actor/request.h"
 #include "base/id.h"
+#include "mailbox/mesh.h"
 
 #define BED_SHARD   5
 #define BED_BUDGET  16 /* messages per actor and turn */
@@ -37,6 +41,8 @@ struct bed {
 	struct unit_log log;
 	struct actors actors;
 	struct rl_config config;
+	struct mesh *mesh;
+	struct rl_shard *peers[BED_SHARD + 1]; /* only its own is there */
 	struct bed_seen seen[BED_SEEN];
 	uint32_t count;
 	int (*hook)(struct rl_actor *self, const struct rl_msg *msg); /* NULL: answers 0 */
@@ -74,8 +80,9 @@ bed_setup(void **state)
 {
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
-	bed.config = RL_CONFIG(.actors_max = 64, .mailbox_max = 8, .messages_max = 32,
-			       .timers_max = 16, );
+	bed.config =
+		RL_CONFIG(.actors_max = 64, .mailbox_max = 8, .messages_max = 32, .timers_max = 16,
+			  .requests_max = 16, .monitors_max = 16, .names_max = 16, );
 	bed.shard.id = BED_SHARD;
 	bed.shard.count = BED_SHARD + 1;
 	bed.shard.config = &bed.config;
@@ -84,6 +91,12 @@ bed_setup(void **state)
 	bed.shard.actors = &bed.actors;
 	bed.shard.now_ns = 1000 * (uint64_t)RL_SEC(1);
 	rli_wheel_init(&bed.shard.wheel, bed.shard.now_ns);
+	bed.mesh = rli_mesh_create(bed.shard.count);
+	assert_non_null(bed.mesh);
+	bed.shard.port = rli_mesh_port(bed.mesh, BED_SHARD);
+	bed.peers[BED_SHARD] = &bed.shard;
+	bed.shard.peers = bed.peers;
+	rli_shard_current = &bed.shard;
 	assert_int_equal(rli_actors_init(&bed.shard), 0);
 	return 0;
 }
@@ -129,8 +142,12 @@ bed_turn(void)
 
 	rli_wheel_expire(&bed.shard.wheel, bed.shard.now_ns);
 	while ((timer = rli_wheel_due_pop(&bed.shard.wheel)) != NULL) {
-		assert_int_equal(timer->kind, TIMER_ACTOR);
-		rli_actor_timer_due(timer);
+		if (timer->kind == TIMER_REQUEST) {
+			rli_request_due(timer);
+		} else {
+			assert_int_equal(timer->kind, TIMER_ACTOR);
+			rli_actor_timer_due(timer);
+		}
 	}
 	list_init(&batch);
 	list_splice_back(&batch, &bed.actors.ready);
@@ -158,7 +175,8 @@ bed_post(uint64_t to, uint64_t number)
 	};
 
 	memcpy(envelope.payload, &number, sizeof(number));
-	rli_actor_post(&bed.shard, &envelope);
+	counters_add(&bed.shard.counters, msgs_sent, 1);
+	(void)rli_actor_post(&bed.shard, &envelope); /* counted if it is lost */
 }
 
 /* The message that came @back before the last one. */
@@ -232,7 +250,11 @@ bed_teardown(void **state)
 	assert_int_equal(bed.actors.live, 0);
 	assert_int_equal(bed.actors.slab.taken, 0);
 	assert_int_equal(bed.actors.timers.taken, 0);
-	assert_int_equal(bed.actors.envelopes.slab.taken, 0);
+	assert_int_equal(bed.actors.requests.taken, 0);
+	assert_int_equal(bed.actors.promises.taken, 0);
+	assert_int_equal(bed.actors.leases.taken, 0);
+	assert_int_equal(bed.actors.rooms.taken, 0);
+	assert_int_equal(bed.actors.envelopes.taken, 0);
 	assert_int_equal(bed.shard.wheel.armed_count, 0);
 	assert_true(list_is_empty(&bed.actors.ready));
 	for (uint32_t i = 0; i < ACTOR_STATE_CLASSES; i++) {
@@ -243,6 +265,8 @@ bed_teardown(void **state)
 						  stats.undelivered.gone +
 						  stats.undelivered.stopping);
 	rli_actors_fini(&bed.shard);
+	rli_mesh_destroy(bed.mesh);
+	rli_shard_current = NULL;
 	return 0;
 }
 

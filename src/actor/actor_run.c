@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Running actors. Invariants: user code runs in rli_actor_deliver() and nowhere else, one handler
+ * at a time; what is urgent comes before messages; nothing but RL_MSG_STOP comes once the end was
+ * decided.
+ */
+#include "actor/actor_run.h"
+
+#include <errno.h>
+
+#include <ringline/conn.h>
+
+#include "actor/actor_mesh.h"
+#include "actor/actor_timer.h"
+#include "actor/monitor.h"
+#include "actor/request.h"
+#include "base/mutant.h"
+
+static inline void
+run_begin(struct actors *actors, struct rl_actor *actor)
+{
+	RL_ASSERT(actors->running == NULL);
+	actors->running = actor;
+	actor->running = true;
+}
+
+static inline void
+run_end(struct actors *actors, struct rl_actor *actor)
+{
+	actor->running = false;
+	actors->running = NULL;
+}
+
+int
+rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg)
+{
+	struct actors *actors = actor->shard->actors;
+	int answer;
+
+	run_begin(actors, actor);
+	answer = actor->receive(actor, msg);
+	run_end(actors, actor);
+	if (answer == RL_ACTOR_UNHANDLED) {
+		counters_add(&actor->shard->counters, msgs_unhandled, 1);
+	}
+	return answer == RL_CONN_SEND_HIGH ? 0 : answer;
+}
+
+void
+rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer)
+{
+	enum rl_reason reason = RL_REASON_LOCAL;
+
+	if (answer == 0) {
+		return;
+	}
+	if (msg_kind == RL_MSG_EOF) {
+		reason = RL_REASON_PEER_FIN;
+	} else if (msg_kind == RL_MSG_SHUTDOWN) {
+		reason = RL_REASON_SHUTDOWN;
+	}
+	if (answer == RL_ACTOR_UNHANDLED) {
+		if (msg_kind == RL_MSG_EOF || msg_kind == RL_MSG_SHUTDOWN) {
+			rli_actor_end(actor, reason, 0);
+		}
+		return;
+	}
+	if (answer == RL_ACTOR_STOP) {
+		rli_actor_end(actor, reason, 0);
+		return;
+	}
+	/* a handler's own mistake, an answer that means nothing, is a failure like any other */
+	rli_actor_end(actor, RL_REASON_FAILURE, answer < 0 ? answer : -EINVAL);
+}
+
+static int
+run_start(struct rl_actor *actor)
+{
+	struct rl_msg msg = { .kind = RL_MSG_START, .start = { actor->arg } };
+
+	actor->started = true;
+	return rli_actor_deliver(actor, &msg);
+}
+
+void
+rli_actor_deliver_start(struct rl_actor *actor)
+{
+	(void)run_start(actor); /* it has ended already */
+}
+
+static void
+run_shutdown(struct rl_actor *actor)
+{
+	struct rl_msg msg = {
+		.kind = RL_MSG_SHUTDOWN,
+		.shutdown = { actor->shard->actors->drain_deadline_ns },
+	};
+
+	actor->shutdown_due = false;
+	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
+}
+
+static void
+run_notice(struct rl_actor *actor)
+{
+	struct tie *tie = list_entry(list_pop_front(&actor->notices), struct tie, node);
+
+	switch ((enum tie_kind)tie->kind) {
+	case TIE_TIMER:
+		rli_actor_timer_deliver(actor, list_entry(tie, struct actor_timer, tie));
+		return;
+	case TIE_REQUEST:
+		rli_request_deliver(actor, list_entry(tie, struct request, tie));
+		return;
+	case TIE_LEASE:
+		rli_lease_deliver(actor, list_entry(tie, struct lease, tie));
+		return;
+	case TIE_ROOM:
+		rli_room_deliver(actor, list_entry(tie, struct room, tie));
+		return;
+	case TIE_PROMISE:
+	case TIE_WATCHED:
+	case TIE_NAME:
+		break; /* never told */
+	}
+	RL_UNREACHABLE();
+}
+
+/* One thing that is no message; false: there is none. */
+static bool
+run_urgent(struct rl_actor *actor)
+{
+	if (actor->life == ACTOR_STARTING) {
+		actor->life = ACTOR_RUNNING;
+		rli_actor_answered(actor, RL_MSG_START, run_start(actor));
+	} else if (actor->shutdown_due) {
+		run_shutdown(actor);
+	} else if (!list_is_empty(&actor->notices)) {
+		run_notice(actor);
+	} else {
+		actor->urgent = false;
+		return false;
+	}
+	return true;
+}
+
+static void
+run_answered(struct rl_actor *actor, const struct rl_msg *msg, int answer)
+{
+	if (answer == RL_CONN_SEND_HIGH) {
+		return;
+	}
+	if (answer == RL_ACTOR_UNHANDLED) {
+		counters_add(&actor->shard->counters, msgs_unhandled, 1);
+		if (!rl_request_id_is_none(msg->user.request)) {
+			rli_promise_unhandled(actor, msg->user.request.private_bits);
+		}
+	}
+	rli_actor_answered(actor, msg->kind, answer);
+}
+
+/*
+ * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
+ * Messages, as long as nothing comes up that goes before them.
+ */
+static uint32_t
+run_messages(struct rl_actor *actor, uint32_t budget)
+{
+	struct actors *actors = actor->shard->actors;
+	uint32_t left = budget;
+	struct rl_msg msg;
+
+	run_begin(actors, actor);
+	do {
+		struct envelope *envelope = rli_mailbox_pop(&actor->mailbox);
+		int answer;
+
+		msg.kind = envelope->kind;
+		msg.len = envelope->len;
+		msg.from.private_bits = envelope->from;
+		msg.user.data = envelope->payload;
+		msg.user.request.private_bits = envelope->to;
+		msg.user.shard = (uint32_t)(int32_t)envelope->shard;
+		answer = actor->receive(actor, &msg);
+		rli_mailbox_release(&actors->envelopes, envelope);
+		left--;
+		if (answer != 0) {
+			run_answered(actor, &msg, answer);
+		}
+	} while (left > 0 && actor->mailbox.first != NULL && actor->life == ACTOR_RUNNING &&
+		 !actor->urgent);
+	run_end(actors, actor);
+	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
+	return left;
+}
+
+uint32_t
+rli_actor_run(struct rl_actor *actor, uint32_t budget)
+{
+	while (budget > 0 && actor->life != ACTOR_ENDING) {
+		if (actor->urgent) {
+			budget -= run_urgent(actor) ? 1 : 0;
+		} else if (actor->mailbox.first != NULL) {
+			budget = run_messages(actor, budget);
+		} else {
+			break;
+		}
+	}
+	return budget;
+}

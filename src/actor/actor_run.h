@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Running an actor: calling its handler, making policy of what it answered, and the order in which
+ * what waits for it comes: its start, the drain, then what was due first of its timers, requests,
+ * monitors and room, and then its messages.
+ */
+#ifndef RINGLINE_ACTOR_ACTOR_RUN_H
+#define RINGLINE_ACTOR_ACTOR_RUN_H
+
+#include "actor/actor.h"
+
+/* Take the next off @batch, or NULL. */
+static inline struct rl_actor *
+rli_actor_next(struct list *batch)
+{
+	struct list_node *node = list_pop_front(batch);
+
+	return node == NULL ? NULL : list_entry(node, struct rl_actor, ready);
+}
+
+/*
+ * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
+ * negative errno. The one place where user code runs.
+ */
+int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
+
+/*
+ * What rli_actor_deliver() answered, made into policy for every kind but RL_MSG_RECV: may decide
+ * the end. @msg_kind says which default an UNHANDLED has.
+ */
+void rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer);
+
+/*
+ * Deliver what waits on the actor itself: START, the drain, due timers, messages; up to @budget of
+ * them. Returns the budget that is left. Stops when the end was decided.
+ */
+uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
+
+/* Something for rli_actor_run() is there. */
+static inline bool
+rli_actor_has_work(const struct rl_actor *actor)
+{
+	return actor->mailbox.first != NULL ||
+	       (actor->urgent && (actor->life == ACTOR_STARTING || actor->shutdown_due ||
+				  !list_is_empty(&actor->notices)));
+}
+
+/* Deliver RL_MSG_START out of order, to who ended before it ever ran. */
+void rli_actor_deliver_start(struct rl_actor *actor);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Sending. An envelope is built where it is to lie: in the receiver's mailbox, or in the block that
+ * leaves for its shard with the turn's flush.
+ */
+#include "actor/actor_send.h"
+
+#include <errno.h>
+
+#include <ringline/actor.h>
+#include <ringline/shard.h>
+
+#include "actor/actor_mesh.h"
+#include "base/mutant.h"
+#include "mailbox/mesh.h"
+
+int
+rli_actor_undelivered(struct rl_shard *shard, int error)
+{
+	if (error == -ENOENT) {
+		counters_add(&shard->counters, undelivered.gone, 1);
+	} else if (error == -ESHUTDOWN) {
+		counters_add(&shard->counters, undelivered.stopping, 1);
+	} else {
+		counters_add(&shard->counters, undelivered.full,
+			     RL_MUTANT(MAILBOX_FULL_SILENT) ? 0 : 1);
+	}
+	return error;
+}
+
+/* Why there is no envelope for @to; the order is that of send_here(). */
+static int
+send_here_refused(const struct rl_shard *shard, uint64_t to)
+{
+	const struct rl_actor *actor = rli_actor_resolve(shard, to);
+
+	if (shard->actors->cut) {
+		return -ESHUTDOWN;
+	}
+	if (actor == NULL || actor->life == ACTOR_ENDING) {
+		return -ENOENT;
+	}
+	return actor->mailbox.count >= shard->actors->mailbox_max ? -EAGAIN : -ENOBUFS;
+}
+
+/* An envelope at the end of the mailbox of @to, or NULL. */
+static inline struct envelope *
+send_here(const struct rl_shard *shard, uint64_t to)
+{
+	struct actors *actors = shard->actors;
+	struct rl_actor *actor = rli_actor_resolve(shard, to);
+	struct envelope *envelope;
+
+	if (actor == NULL || actor->life == ACTOR_ENDING ||
+	    actor->mailbox.count >= actors->mailbox_max) {
+		return NULL;
+	}
+	envelope = rli_mailbox_append(&actor->mailbox, &actors->envelopes);
+	if (envelope != NULL) {
+		rli_actor_ready(actor);
+	}
+	return envelope;
+}
+
+/* There was no room to shard @to: who asked is told later. */
+static int
+send_away_refused(struct rl_shard *shard, uint32_t to)
+{
+	struct rl_actor *running = shard->actors->running;
+
+	return running == NULL ? -EAGAIN : rli_room_want(running, to);
+}
+
+static int
+send_refused(const struct rl_shard *shard, uint32_t kind, size_t len)
+{
+	if (shard != rli_shard_current) {
+		return -EPERM;
+	}
+	if (kind < RL_MSG_USER) {
+		return -EINVAL;
+	}
+	return len > RL_MSG_INLINE_MAX ? -EMSGSIZE : -ESHUTDOWN;
+}
+
+static inline bool
+send_is_allowed(const struct rl_shard *shard, uint32_t kind, size_t len)
+{
+	return shard == rli_shard_current && kind >= RL_MSG_USER && len <= RL_MSG_INLINE_MAX;
+}
+
+__attribute__((always_inline)) static inline void
+send_fill(struct rl_shard *shard, struct envelope *envelope, uint32_t head, uint32_t kind,
+	  const void *data, size_t len)
+{
+	envelope->kind = kind;
+	envelope->head = head | (uint32_t)len;
+	envelope_copy_payload(envelope->payload, data, len);
+	counters_add(&shard->counters, msgs_sent, 1);
+}
+
+/* To an actor of another shard. @from is NULL in a hook. */
+static int
+send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
+	  const void *data, size_t len)
+{
+	uint32_t head = shard->actors->message_head;
+	struct envelope *envelope;
+
+	if (shard->actors->cut) {
+		return -ESHUTDOWN;
+	}
+	if (id_shard(to) >= shard->count) {
+		return -ENOENT;
+	}
+	envelope = rli_mesh_stage(shard->port, id_shard(to));
+	if (envelope == NULL) {
+		return from == NULL ? -EAGAIN : send_away_refused(shard, id_shard(to));
+	}
+	envelope->ref = 0;
+	envelope->to = to;
+	envelope->from = from == NULL ? 0 : from->id;
+	if (from != NULL && from->def->reports) {
+		head |= ENVELOPE_F_REPORT << 8;
+	}
+	send_fill(shard, envelope, head, kind, data, len);
+	return 0;
+}
+
+/* Whatever is not the common case; every check is made again, in the order of the answers. */
+__attribute__((noinline)) static int
+send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
+	    const void *data, size_t len)
+{
+	struct envelope *envelope;
+
+	if (!send_is_allowed(shard, kind, len)) {
+		return send_refused(shard, kind, len);
+	}
+	if (id_shard(to) != shard->id) {
+		return send_away(shard, from, to, kind, data, len);
+	}
+	envelope = send_here(shard, to);
+	if (envelope == NULL) {
+		return send_here_refused(shard, to);
+	}
+	envelope->to = 0; /* no reply is wanted */
+	envelope->from = from == NULL ? 0 : from->id;
+	send_fill(shard, envelope, shard->actors->message_head, kind, data, len);
+	return 0;
+}
+
+/*
+ * The common case, to an actor of the same shard, is written out: no call leaves it, so it needs no
+ * stack. Whatever is in its way is send_slowly()'s.
+ */
+int
+rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *data, size_t len)
+{
+	struct rl_shard *shard = self->shard;
+	struct actors *actors = shard->actors;
+	struct envelope *envelope = actors->envelopes.free;
+	struct rl_actor *actor;
+
+	RL_ASSERT(self->running);
+	if (!send_is_allowed(shard, kind, len) || id_shard(to.private_bits) != shard->id ||
+	    envelope == NULL) {
+		return send_slowly(shard, self, to.private_bits, kind, data, len);
+	}
+	actor = rli_actor_resolve(shard, to.private_bits);
+	if (actor == NULL || actor->life == ACTOR_ENDING ||
+	    actor->mailbox.count >= actors->mailbox_max) {
+		return send_slowly(shard, self, to.private_bits, kind, data, len);
+	}
+	rli_envelope_take_free(&actors->envelopes, envelope);
+	rli_mailbox_link(&actor->mailbox, envelope);
+	rli_actor_ready(actor);
+	envelope->to = 0; /* no reply is wanted */
+	envelope->from = self->id;
+	send_fill(shard, envelope, actors->message_head, kind, data, len);
+	return 0;
+}
+
+int
+rl_shard_send(struct rl_shard *shard, rl_actor_id to, uint32_t kind, const void *data, size_t len)
+{
+	return send_slowly(shard, NULL, to.private_bits, kind, data, len);
+}
+
+int
+rl_shard_notify(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *data, size_t len)
+{
+	struct envelope *envelope;
+
+	if (!send_is_allowed(shard, kind, len) || shard->actors->cut) {
+		return send_refused(shard, kind, len);
+	}
+	if (to == shard->id) {
+		struct actors *actors = shard->actors;
+
+		envelope = rli_mailbox_append(&actors->notifies, &actors->envelopes);
+		if (envelope == NULL) {
+			return -ENOBUFS;
+		}
+	} else {
+		if (to >= shard->count) {
+			return -EINVAL;
+		}
+		envelope = rli_mesh_stage(shard->port, to);
+		if (envelope == NULL) {
+			return send_away_refused(shard, to);
+		}
+	}
+	send_fill(shard, envelope, envelope_head(shard->id, ENVELOPE_NOTIFY), kind, data, len);
+	return 0;
+}
+
+int
+rli_actor_post(struct rl_shard *shard, const struct envelope *envelope)
+{
+	struct envelope *stored;
+
+	if (shard->actors->cut) {
+		return rli_actor_undelivered(shard, -ESHUTDOWN);
+	}
+	stored = send_here(shard, envelope->to);
+	if (stored == NULL) {
+		int rc = send_here_refused(shard, envelope->to);
+
+		return rli_actor_undelivered(shard, rc == -ENOBUFS ? -EAGAIN : rc);
+	}
+	*stored = *envelope;
+	stored->next = NULL;
+	stored->to = envelope->ref; /* the reply that is owed, or 0 */
+	return 0;
+}
+
+int
+rli_shard_post(struct rl_shard *shard, const struct envelope *envelope)
+{
+	struct actors *actors = shard->actors;
+	struct envelope *stored = rli_mailbox_append(&actors->notifies, &actors->envelopes);
+
+	if (stored == NULL) {
+		return rli_actor_undelivered(shard, -EAGAIN);
+	}
+	*stored = *envelope;
+	stored->next = NULL;
+	return 0;
+}
