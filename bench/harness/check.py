@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 
-from harness import figures, procs, report
+from harness import figures, messages, procs, report
 
 LOAD = ["-w", "0.02", "--json"]
 # A short run may get no CPU time on a busy machine: the longest one is the deadline.
@@ -27,6 +27,8 @@ MODES = (
     ["--nbuf", "4"],
     ["--copy", "--nbuf", "4"],
 )
+MESSAGES_COUNTS = {1: 20000, 2: 1000}  # by the CPUs at work; a wake-up may take long
+MESSAGES_POPULATION = 10000
 
 
 class _Failed(Exception):
@@ -225,11 +227,31 @@ def _good_client(options):
     _expect(server.stats["bytes_in"] == 2 * 50 * 64, f"{server.stats}")
 
 
+def _messages(options):
+    """Both sides of every row do what they are asked, and so often."""
+    small = ["--population", str(MESSAGES_POPULATION)]
+    for row in (row for row in messages.ROWS if messages.has_row(options, row)):
+        asked = MESSAGES_COUNTS[row.cpus]
+        for side in messages.SIDES:
+            sample = messages.measure(
+                options, side, row.name, row.cpus, *small, "--count", str(asked)
+            )
+            _expect(asked * 0.9 <= sample["ops"] <= asked * 1.1 + 256, f"{side}: {sample}")
+            _expect(sample["ns"] > 0 and sample["wall_ns"] > 0, f"{side}: {sample}")
+            short = ["--seconds", "0.02", "--warmup", "0.01"]
+            sample = messages.measure(options, side, row.name, row.cpus, *small, *short)
+            _expect(sample["ops"] > 0 and sample["ns"] > 0, f"{side}: {sample}")
+    sample = messages.measure(options, "ringline", messages.MEMORY_ROW, 1, *small)
+    _expect(sample["actors"] == MESSAGES_POPULATION and sample["bytes"] > 0, f"{sample}")
+
+
 def _misuse(options):
     wrong = {
         "limit_echo": (["--mode", "x"], ["--nbuf", "3"], ["--port", "-1"], ["--cpu", "x"], ["x"]),
         "tcpload": (["-c", "0"], ["-T", "2", "-c", "1"], ["-t", "0"], ["--host", "x"], ["x"]),
         "idle_conns": ([], ["--port", "0"], ["--port", "1", "x"]),
+        "bare_messages": ([], ["x"], ["window", "x"], ["window", "--count", "0"]),
+        "shard_messages": ([], ["x"], ["window", "x"], ["timer", "--population", "x"]),
     }
     for name, cases in wrong.items():
         for arguments in (["--no-such-option"], *cases):
@@ -281,6 +303,7 @@ def main(options):
         _load_variants,
         _good_client,
         _broken_servers,
+        _messages,
     ):
         try:
             part(options)
