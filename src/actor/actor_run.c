@@ -14,7 +14,6 @@
 #include "actor/actor_timer.h"
 #include "actor/monitor.h"
 #include "actor/request.h"
-#include "base/mutant.h"
 
 static inline void
 run_begin(struct actors *actors, struct rl_actor *actor)

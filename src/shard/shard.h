@@ -46,6 +46,11 @@ struct arena {
 };
 
 struct rl_shard {
+	/* what others read: on a line of its own, which is written only around a sleep */
+	_Alignas(64) struct sleep sleep;
+	struct inbox *inbox;
+	uint8_t line_end[64 - sizeof(struct sleep) - sizeof(struct inbox *)];
+
 	uint64_t now_ns; /* read once per turn */
 	struct ring *ring;
 	struct actors *actors;
@@ -55,6 +60,8 @@ struct rl_shard {
 	struct rl_system *system;
 	uint32_t id;
 	uint32_t count; /* shards of the system */
+	struct mesh_port *port; /* this shard's end of the mesh */
+	struct rl_shard *const *peers; /* all shards of the system, by id */
 
 	struct counters counters;
 	struct bufring bufring;
@@ -63,26 +70,21 @@ struct rl_shard {
 	struct wheel wheel;
 	struct arena arena;
 
-	/* what others read: on a line that is written only around a sleep */
-	_Alignas(64) struct sleep sleep;
-	struct inbox *inbox;
-	_Alignas(64) struct mesh_port *port; /* this shard's end of the mesh */
-	struct rl_shard *const *peers; /* all shards of the system, by id */
-	void *state; /* the program's, see rl_shard_def */
-	size_t state_bytes; /* reserved for it */
-	bool hooked; /* on_start was called and did not fail */
 	struct op wake_op; /* the read that is always armed on the eventfd */
 	uint64_t wake_value; /* where it reads to */
 	struct log_limit limit_wake;
+	void *state; /* the program's, see rl_shard_def */
+	size_t state_bytes; /* reserved for it */
+	struct timer drain_timer;
 
-	bool behind; /* the last enter may have left work behind in the kernel */
 	uint32_t backlog_turns; /* in a row that took a full batch and left more */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	uint32_t spin_skip; /* so many sleeps are not polled for */
 	uint32_t spin_blind; /* polls in a row that ended before a look at the clock */
 	uint32_t spin_misses; /* polls in a row that found nothing */
+	bool behind; /* the last enter may have left work behind in the kernel */
 	bool silent; /* nothing is left here, and the system was told */
-	struct timer drain_timer;
+	bool hooked; /* on_start was called and did not fail */
 };
 
 /* The shard that this thread runs; NULL on any other. Who calls a verb on another's is told so. */

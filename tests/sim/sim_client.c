@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sim_actor_common.h"
+#include "sim_harness.h"
 #include "sim_kernel.h"
 #include "sim_world.h"
 
@@ -67,6 +68,9 @@ client_recv(struct rl_actor *self, struct client *client, const struct rl_msg *m
 	bool last = stream->got + msg->recv.len >= sim_link_server_total(link);
 	size_t bite = sim_below(4) != 0 || last ? msg->recv.len : sim_between(0, msg->recv.len);
 
+	if (bite == 0 && msg->recv.len >= sim_config()->recv_pending_max_bytes) {
+		bite = 1; /* to take nothing of a full leftover is to be ended with "limit" */
+	}
 	sim_link_check(link, LINK_SERVER, stream->got, msg->recv.data, msg->recv.len);
 	rl_conn_consumed(self, bite);
 	stream->got += bite;
