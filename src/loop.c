@@ -44,7 +44,6 @@
 #endif
 #define SPIN_LOOKS	32 /* between two looks at the clock */
 #define SPIN_MISSES_MAX 6
-#define SPIN_BLIND_MAX	16 /* sleeps in a row that end without a look at the clock */
 
 static bool turn_drain(struct rl_shard *shard);
 static bool turn_timers(struct rl_shard *shard);
@@ -268,11 +267,18 @@ end_drain(struct rl_shard *shard)
 	}
 }
 
+/*
+ * When actors and connections have ended, hooks may run on but send no more, or two of them that
+ * answer each other would never let the system end.
+ */
 static bool
-end_is_silent(const struct rl_shard *shard)
+end_is_silent(struct rl_shard *shard)
 {
-	return shard->actors->live == 0 && rli_net_is_silent(shard) &&
-	       rli_mesh_is_home(shard->port);
+	if (shard->actors->live != 0 || !rli_net_is_silent(shard)) {
+		return false;
+	}
+	shard->actors->cut = true;
+	return rli_actors_mesh_is_idle(shard) && rli_mesh_is_home(shard->port);
 }
 
 /* How far the system's end has come, and what this shard does about it. */
@@ -295,7 +301,6 @@ turn_end(struct rl_shard *shard)
 	}
 	if (shard->drain != SYSTEM_RUNS && !shard->silent && end_is_silent(shard)) {
 		shard->silent = true;
-		shard->actors->cut = true; /* its hooks may run on, but send no more */
 		(void)rli_wheel_cancel(&shard->wheel, &shard->drain_timer);
 		rli_system_went_silent(shard->system);
 	}
@@ -368,7 +373,7 @@ enter_has_news(struct rl_shard *shard)
  * Look for what would end a sleep, without a system call, for spin_us or until the next deadline.
  * True: something is there. Where polling found nothing, the next sleeps are not polled for: one
  * after the first time, three after the second, and so on up to 63, so that an idle shard costs
- * nothing. An answer that comes at once is found without a look at the clock, a few times in a row.
+ * nothing.
  */
 static bool
 enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
@@ -381,11 +386,9 @@ enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
 		return false;
 	}
 	counters_add(&shard->counters, spins, 1);
-	if (shard->spin_blind < SPIN_BLIND_MAX && enter_has_news(shard)) {
-		shard->spin_blind++;
-		return true;
+	if (enter_has_news(shard)) {
+		return true; /* an answer that comes at once */
 	}
-	shard->spin_blind = 0;
 	shard->now_ns = rli_host_now_ns();
 	end_ns = shard->now_ns + (timeout_ns < spin_ns ? timeout_ns : spin_ns);
 	while (shard->now_ns < end_ns) {
@@ -441,6 +444,7 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	int rc;
 
 	if (!enter_plan(shard, flushed, &wait)) {
+		shard->now_ns = rli_host_now_ns();
 		return;
 	}
 	rc = rli_ring_enter(shard->ring, &wait);
@@ -504,5 +508,10 @@ rli_loop_close(struct rl_shard *shard)
 		counters_add(&shard->counters, undelivered.stopping, 1);
 	}
 	rli_hooks_stop(shard);
+	while (shard->actors->notifies.count > 0) {
+		rli_mailbox_release(&shard->actors->envelopes,
+				    rli_mailbox_pop(&shard->actors->notifies));
+		counters_add(&shard->counters, undelivered.stopping, 1);
+	}
 	rli_shard_detach(shard);
 }

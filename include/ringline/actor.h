@@ -99,7 +99,7 @@ RL_EXPORT struct rl_shard *rl_actor_shard(const struct rl_actor *self);
  * Spawn an actor on this shard.
  *
  * It exists when this returns: messages to its id are delivered after its RL_MSG_START, which comes
- * in the next turn.
+ * soon, after the running handler.
  *
  * @param self  The actor whose handler is running. It need not outlive the new one.
  * @param def   What it is; must outlive the system.
@@ -113,6 +113,7 @@ RL_EXPORT struct rl_shard *rl_actor_shard(const struct rl_actor *self);
  *            -ENOBUFS   actors_max is reached
  *            -ENOMEM    no memory for its state
  *            -ESHUTDOWN the system drains
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT RL_MUST_CHECK int rl_actor_spawn(struct rl_actor *self, const struct rl_actor_def *def,
 					   void *arg, rl_actor_id *id);
@@ -189,6 +190,7 @@ RL_EXPORT RL_MUST_CHECK int rl_actor_send(struct rl_actor *self, rl_actor_id to,
  * Returns:   0
  *            -ENOENT   @p to can't be an actor of this system
  *            -ENOBUFS  requests_max is reached on this shard
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT RL_MUST_CHECK int rl_actor_stop(struct rl_actor *self, rl_actor_id to);
 

@@ -18,7 +18,7 @@
 RL_BEGIN_DECLS
 
 /**
- * Watch an actor.
+ * Watch an actor. To watch oneself is of no use: RL_MSG_STOP is the last message.
  *
  * @param self    The actor whose handler is running.
  * @param target  Whom to watch; may have ended, may be on another shard.
@@ -45,6 +45,7 @@ RL_EXPORT RL_MUST_CHECK int rl_actor_monitor(struct rl_actor *self, rl_actor_id 
  * Cost:      O(1), and one message each way if the other is on another shard.
  * Returns:   0
  *            -ENOENT  it is over, or not this actor's
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT int rl_actor_demonitor(struct rl_actor *self, rl_monitor_id id);
 

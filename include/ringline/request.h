@@ -9,8 +9,8 @@
  * Exactly one of RL_MSG_REPLY and RL_MSG_REPLY_FAILED comes for each request that was taken, unless
  * the asking actor ends first. The receiver sees an ordinary message whose user.request names the
  * reply that it owes; it may answer later, from any handler of its own, and in any order. A reply
- * is not ordered against messages: it comes before those that wait in the mailbox. What comes after
- * the deadline is dropped and counted (rl_stats.replies_late).
+ * is not ordered against messages: it comes before those that wait in the mailbox, up to 16 in a
+ * row. What comes after the deadline is dropped and counted (rl_stats.replies_late).
  */
 #ifndef RINGLINE_REQUEST_H
 #define RINGLINE_REQUEST_H
@@ -70,6 +70,7 @@ RL_EXPORT RL_MUST_CHECK int rl_actor_request(struct rl_actor *self,
  * Cost:      O(1).
  * Returns:   0
  *            -ENOENT  it is over, or not this actor's
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT int rl_actor_request_cancel(struct rl_actor *self, rl_request_id id);
 
@@ -87,6 +88,7 @@ RL_EXPORT int rl_actor_request_cancel(struct rl_actor *self, rl_request_id id);
  * Returns:   0; also when nobody waits for it any more
  *            -EMSGSIZE  len is above RL_MSG_INLINE_MAX; the reply is still owed
  *            -ENOENT    @p id is not owed by this actor (any more)
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT int rl_actor_reply(struct rl_actor *self, rl_request_id id, const void *data, size_t len);
 
@@ -102,6 +104,7 @@ RL_EXPORT int rl_actor_reply(struct rl_actor *self, rl_request_id id, const void
  * Returns:   0; also when nobody waits for it any more
  *            -EINVAL  error is not negative; the reply is still owed
  *            -ENOENT  @p id is not owed by this actor (any more)
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT int rl_actor_reply_failed(struct rl_actor *self, rl_request_id id, int error);
 

@@ -133,7 +133,7 @@ RL_EXPORT RL_MUST_CHECK int rl_shard_notify(struct rl_shard *shard, uint32_t to,
  * Context:   actor handler, shard hook.
  * Cost:      as rl_actor_spawn().
  * Returns:   0
- *            -EINVAL, -ENOBUFS, -ENOMEM, -ESHUTDOWN  as rl_actor_spawn()
+ *            -EINVAL, -ENOBUFS, -ENOMEM, -ESHUTDOWN, -EPERM  as rl_actor_spawn()
  */
 RL_EXPORT RL_MUST_CHECK int rl_shard_spawn(struct rl_shard *shard, const struct rl_actor_def *def,
 					   void *arg, rl_actor_id *id);

@@ -32,6 +32,7 @@ RL_BEGIN_DECLS
  * Returns:   0
  *            -ENOBUFS  the shard's timers_max is reached
  *            -ESHUTDOWN  the actor's end was decided
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT RL_MUST_CHECK int rl_timer_start(struct rl_actor *self, uint64_t delay_ns, uint64_t tag,
 					   rl_timer_id *id);
@@ -53,6 +54,7 @@ RL_EXPORT RL_MUST_CHECK int rl_timer_start(struct rl_actor *self, uint64_t delay
  *            -EINVAL  period_ns is below 1 ms
  *            -ENOBUFS  the shard's timers_max is reached
  *            -ESHUTDOWN  the actor's end was decided
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT RL_MUST_CHECK int rl_timer_start_every(struct rl_actor *self, uint64_t period_ns,
 						 uint64_t tag, rl_timer_id *id);
@@ -67,6 +69,7 @@ RL_EXPORT RL_MUST_CHECK int rl_timer_start_every(struct rl_actor *self, uint64_t
  * Cost:      O(1).
  * Returns:   0
  *            -ENOENT  no such timer of this actor (any more)
+ *            -EPERM   called on another thread than the shard's own
  */
 RL_EXPORT int rl_timer_cancel(struct rl_actor *self, rl_timer_id id);
 

@@ -156,6 +156,7 @@ actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor
 	actor->error = 0;
 	actor->shutdown_due = false;
 	actor->room_told = false;
+	actor->noticed = 0;
 	actor->rooms_owed = 0;
 	list_init(&actor->held);
 	list_init(&actor->owed);
@@ -340,16 +341,19 @@ rl_actor_self(const struct rl_actor *self)
 int
 rl_actor_spawn(struct rl_actor *self, const struct rl_actor_def *def, void *arg, rl_actor_id *id)
 {
-	RL_ASSERT(self->running);
+	RL_ASSERT(self->shard != rli_shard_current || self->running);
 	return rl_shard_spawn(self->shard, def, arg, id);
 }
 
 int
 rl_shard_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *arg, rl_actor_id *id)
 {
-	struct rl_actor *actor;
-	int rc = rli_actor_spawn(shard, def, arg, &actor);
+	struct rl_actor *actor = NULL;
+	int rc = -EPERM;
 
+	if (shard == rli_shard_current) {
+		rc = rli_actor_spawn(shard, def, arg, &actor);
+	}
 	if (id != NULL) {
 		*id = (rl_actor_id){ rc == 0 ? actor->id : 0 };
 	}

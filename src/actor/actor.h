@@ -74,8 +74,9 @@ struct rl_actor {
 	bool running; /* its handler is on the stack */
 	bool urgent; /* something but a message may wait */
 	bool started; /* RL_MSG_START was delivered */
-	bool shutdown_due; /* RL_MSG_SHUTDOWN is to be delivered */
-	bool room_told; /* RL_MSG_ROOM was delivered since its stream last looked */
+	uint8_t shutdown_due : 1; /* RL_MSG_SHUTDOWN is to be delivered */
+	uint8_t room_told : 1; /* RL_MSG_ROOM was delivered since its stream last looked */
+	uint8_t noticed : 5; /* notices in a row while messages waited, up to NOTICES_IN_A_ROW */
 	uint8_t reason; /* enum rl_reason, from ENDING on */
 	uint8_t state_class;
 	struct list_node ready; /* on the shard's ready list */
@@ -85,6 +86,8 @@ struct rl_actor {
 	struct list owed;
 	struct list notices;
 };
+
+#define NOTICES_IN_A_ROW 16 /* then a message goes first */
 
 /* No slot has this number, so it names nothing; the generation counts on from it. */
 #define ACTOR_ID_FREE(id) id_pack(id_generation(id), ID_SHARDS_MAX - 1, ID_SLOT_MAX)

@@ -147,7 +147,9 @@ rooms_tell(struct rl_shard *shard, uint32_t to)
 			return;
 		}
 		room = list_entry(list_pop_front(waiters), struct room, waiter);
-		rli_tie_notice(room->actor, &room->tie);
+		list_remove(&room->tie.node); /* in front of other notices, see rli_room_want() */
+		list_push_front(&room->actor->notices, &room->tie.node);
+		rli_actor_urge(room->actor);
 	}
 	rli_mesh_homing_again(shard->port, to); /* the next ones are told in the next turn */
 }
@@ -323,19 +325,18 @@ rli_actors_mesh_is_idle(const struct rl_shard *shard)
 	       shard->actors->notifies.count == 0;
 }
 
-/* One for @shard is on this list? *left of the actor's are not found yet. */
+/* One for @shard is on this list? They are in front, and there are few. */
 static bool
-room_is_on(const struct list *list, uint32_t shard, uint32_t *left)
+room_is_on(const struct list *list, uint32_t shard)
 {
-	for (struct list_node *node = list->head.next; *left > 0 && node != &list->head;
-	     node = node->next) {
+	for (struct list_node *node = list->head.next; node != &list->head; node = node->next) {
 		const struct room *room = list_entry(node, struct room, tie.node);
 
-		if (room->tie.kind == TIE_ROOM) {
-			if (room->shard == shard) {
-				return true;
-			}
-			(*left)--;
+		if (room->tie.kind != TIE_ROOM) {
+			return false;
+		}
+		if (room->shard == shard) {
+			return true;
 		}
 	}
 	return false;
@@ -345,11 +346,10 @@ int
 rli_room_want(struct rl_actor *actor, uint32_t shard)
 {
 	struct rl_shard *here = actor->shard;
-	uint32_t left = actor->rooms_owed;
 	struct room *room;
 
-	/* at the front of what is held if it waits, among the notices if it is to be told */
-	if (room_is_on(&actor->notices, shard, &left) || room_is_on(&actor->held, shard, &left)) {
+	/* held while it waits, a notice when it is to be told */
+	if (room_is_on(&actor->held, shard) || room_is_on(&actor->notices, shard)) {
 		return -EAGAIN;
 	}
 	room = rli_slab_take(&here->actors->rooms);

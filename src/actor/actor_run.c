@@ -104,6 +104,9 @@ run_notice(struct rl_actor *actor)
 {
 	struct tie *tie = list_entry(list_pop_front(&actor->notices), struct tie, node);
 
+	if (actor->noticed < NOTICES_IN_A_ROW) {
+		actor->noticed++;
+	}
 	switch ((enum tie_kind)tie->kind) {
 	case TIE_TIMER:
 		rli_actor_timer_deliver(actor, list_entry(tie, struct actor_timer, tie));
@@ -193,13 +196,23 @@ run_messages(struct rl_actor *actor, uint32_t budget)
 	return left;
 }
 
+/* What is urgent goes first, but notices don't keep messages waiting for ever. */
+static bool
+run_is_urgent(const struct rl_actor *actor)
+{
+	return actor->urgent &&
+	       (actor->noticed < NOTICES_IN_A_ROW || actor->mailbox.first == NULL ||
+		actor->life != ACTOR_RUNNING || actor->shutdown_due);
+}
+
 uint32_t
 rli_actor_run(struct rl_actor *actor, uint32_t budget)
 {
 	while (budget > 0 && actor->life != ACTOR_ENDING) {
-		if (actor->urgent) {
+		if (run_is_urgent(actor)) {
 			budget -= run_urgent(actor) ? 1 : 0;
 		} else if (actor->mailbox.first != NULL) {
+			actor->noticed = 0;
 			budget = run_messages(actor, budget);
 		} else {
 			break;

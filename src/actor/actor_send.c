@@ -110,7 +110,7 @@ send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint
 	if (shard->actors->cut) {
 		return -ESHUTDOWN;
 	}
-	if (id_shard(to) >= shard->count) {
+	if (id_shard(to) >= shard->count || id_generation(to) == 0) {
 		return -ENOENT;
 	}
 	envelope = rli_mesh_stage(shard->port, id_shard(to));
@@ -137,6 +137,7 @@ send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, ui
 	if (!send_is_allowed(shard, kind, len)) {
 		return send_refused(shard, kind, len);
 	}
+	RL_ASSERT(from == NULL || from->running);
 	if (id_shard(to) != shard->id) {
 		return send_away(shard, from, to, kind, data, len);
 	}
@@ -162,11 +163,11 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 	struct envelope *envelope = actors->envelopes.free;
 	struct rl_actor *actor;
 
-	RL_ASSERT(self->running);
 	if (!send_is_allowed(shard, kind, len) || id_shard(to.private_bits) != shard->id ||
 	    envelope == NULL) {
 		return send_slowly(shard, self, to.private_bits, kind, data, len);
 	}
+	RL_ASSERT(self->running);
 	actor = rli_actor_resolve(shard, to.private_bits);
 	if (actor == NULL || actor->life == ACTOR_ENDING ||
 	    actor->mailbox.count >= actors->mailbox_max) {

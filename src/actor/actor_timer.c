@@ -21,6 +21,9 @@ actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns,
 	struct actor_timer *timer;
 	uint64_t deadline_ns = shard->now_ns + delay_ns;
 
+	if (shard != rli_shard_current) {
+		return -EPERM;
+	}
 	RL_ASSERT(actor->running);
 	if (actor->life == ACTOR_ENDING) {
 		return -ESHUTDOWN;
@@ -78,6 +81,9 @@ rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
 	struct rl_shard *shard = self->shard;
 	struct actor_timer *timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
 
+	if (shard != rli_shard_current) {
+		return -EPERM;
+	}
 	RL_ASSERT(self->running);
 	if (timer == NULL || id_shard(id.private_bits) != shard->id || timer->actor != self ||
 	    timer->generation != id_generation(id.private_bits)) {

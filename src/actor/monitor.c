@@ -224,10 +224,10 @@ lease_make(struct rl_actor *self, rl_actor_id target, bool link, struct lease **
 	uint32_t to = id_shard(target.private_bits);
 	struct lease *lease;
 
-	RL_ASSERT(self->running);
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (id_generation(target.private_bits) == 0 || to >= shard->count) {
 		return -ENOENT;
 	}
@@ -294,10 +294,10 @@ rl_actor_demonitor(struct rl_actor *self, rl_monitor_id id)
 	struct rl_shard *shard = self->shard;
 	struct lease *lease = rli_slab_at(&shard->actors->leases, id_slot(id.private_bits));
 
-	RL_ASSERT(self->running);
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (lease == NULL || id_shard(id.private_bits) != shard->id || lease->watcher != self ||
 	    lease->link || lease->generation != id_generation(id.private_bits)) {
 		return -ENOENT;

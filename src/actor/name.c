@@ -39,7 +39,7 @@ rli_names_fini(struct rl_shard *shard)
 }
 
 /* This shard's copy: @key is the name of @id, or of nobody. */
-static void
+static bool
 copy_set(struct rl_shard *shard, const struct name_key *key, uint64_t id)
 {
 	struct name_table *names = &shard->actors->names;
@@ -49,16 +49,17 @@ copy_set(struct rl_shard *shard, const struct name_key *key, uint64_t id)
 		if (name != NULL) {
 			rli_name_table_remove(names, name);
 		}
-		return;
+		return true;
 	}
 	if (name == NULL) {
 		name = rli_name_table_insert(names, key);
 	}
 	if (name == NULL) {
 		counters_add(&shard->counters, names_lost, 1);
-		return;
+		return false;
 	}
 	name->id = id;
+	return true;
 }
 
 /* Tell those who are left, as far as there is room. */
@@ -163,7 +164,7 @@ unregister_arrived(struct rl_shard *shard, const struct envelope *envelope)
 	if (home == NULL || home->claim != envelope->to) {
 		return; /* it was refused */
 	}
-	copy_set(shard, &key, 0);
+	(void)copy_set(shard, &key, 0); /* removing needs no room */
 	home_set(shard, home, 0);
 }
 
@@ -178,7 +179,7 @@ rli_name_arrived(struct rl_shard *shard, const struct envelope *envelope)
 	}
 	RL_ASSERT(envelope_class(envelope) == ENVELOPE_NAME);
 	key = rli_name_key(envelope->payload, envelope->len);
-	copy_set(shard, &key, envelope->from);
+	(void)copy_set(shard, &key, envelope->from); /* counted if it is lost */
 }
 
 static struct name_key
@@ -199,6 +200,7 @@ claim_take(struct rl_actor *self, const struct name_key *key)
 	claim->generation = id_generation_next(claim->generation);
 	claim->actor = self;
 	claim->granted = false;
+	claim->told = false;
 	list_node_init(&claim->undo.node);
 	claim->undo.last = true;
 	claim->undo.envelope = (struct envelope){
@@ -256,22 +258,36 @@ claim_release(struct name_claim *claim)
 	rli_slab_give(&shard->actors->claims, claim);
 }
 
-void
+int
 rli_name_settled(struct rl_shard *shard, uint64_t id, int error)
 {
 	struct name_claim *claim = claim_resolve(shard, id);
 	struct name_key key;
 
 	if (claim == NULL) {
-		return;
+		return error;
 	}
 	if (error != 0) {
 		claim_free(shard, claim);
-		return;
+		return error;
 	}
 	claim->granted = true;
 	key = claim_key(claim);
-	copy_set(shard, &key, claim->actor->id);
+	if (!copy_set(shard, &key, claim->actor->id)) {
+		claim_release(claim); /* a name that is not found here is no name */
+		return -ENOBUFS;
+	}
+	return 0;
+}
+
+void
+rli_name_told(struct rl_shard *shard, uint64_t id)
+{
+	struct name_claim *claim = claim_resolve(shard, id);
+
+	if (claim != NULL) {
+		claim->told = true;
+	}
 }
 
 void
@@ -356,10 +372,10 @@ rl_actor_unregister(struct rl_actor *self, const char *name)
 {
 	struct name_key key;
 
-	RL_ASSERT(self->running);
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (!name_is_valid(name, &key)) {
 		return -ENOENT;
 	}
@@ -368,8 +384,7 @@ rl_actor_unregister(struct rl_actor *self, const char *name)
 		struct tie *tie = list_entry(node, struct tie, node);
 		struct name_claim *claim = list_entry(tie, struct name_claim, tie);
 
-		if (tie->kind == TIE_NAME && claim->granted &&
-		    claim->undo.envelope.len == key.len &&
+		if (tie->kind == TIE_NAME && claim->told && claim->undo.envelope.len == key.len &&
 		    memcmp(claim->undo.envelope.payload, key.text, key.len) == 0) {
 			claim_release(claim);
 			return 0;

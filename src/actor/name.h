@@ -31,6 +31,7 @@ struct name_claim {
 	struct tie tie; /* held */
 	struct rl_actor *actor; /* NULL: released, or free */
 	bool granted; /* the home said yes */
+	bool told; /* and the actor knows */
 	struct obligation
 		undo; /* UNREGISTER; from the beginning with the claim's id and the name */
 };
@@ -55,8 +56,14 @@ int rli_name_register_arrived(struct rl_shard *shard, const struct envelope *env
 /* An UNREGISTER came to the name's home shard, or a NAME from there. */
 void rli_name_arrived(struct rl_shard *shard, const struct envelope *envelope);
 
-/* A request with REGISTER for this claim, by its id, has its outcome: 0, or why not. */
-void rli_name_settled(struct rl_shard *shard, uint64_t id, int error);
+/*
+ * A request with REGISTER for this claim, by its id, has its outcome: 0, or why not. Returns what
+ * the actor is told: a name that has no room in this shard's copy is given back, -ENOBUFS.
+ */
+int rli_name_settled(struct rl_shard *shard, uint64_t id, int error);
+
+/* The actor is told that it has the name. */
+void rli_name_told(struct rl_shard *shard, uint64_t id);
 
 /* Nobody waits for that outcome any more: the name is given back if it was granted. */
 void rli_name_cancelled(struct rl_shard *shard, uint64_t id);

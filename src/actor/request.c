@@ -76,7 +76,7 @@ request_settle(struct request *request, int error)
 	(void)rli_wheel_cancel(&shard->wheel, &request->timer); /* as in request_free() */
 	request_recall(shard, request);
 	if (envelope_class(&request->ask.envelope) == ENVELOPE_REGISTER) {
-		rli_name_settled(shard, request->ask.envelope.to, error);
+		error = rli_name_settled(shard, request->ask.envelope.to, error);
 	}
 	request->settled = true;
 	request->error = error;
@@ -162,10 +162,10 @@ rl_actor_request(struct rl_actor *self, const struct rl_request *request, rl_req
 	struct rl_shard *shard = self->shard;
 	int rc;
 
-	RL_ASSERT(self->running);
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (request->kind < RL_MSG_USER || request->timeout_ns == 0 || request->timeout_ns < -1) {
 		return -EINVAL;
 	}
@@ -192,10 +192,10 @@ rl_actor_spawn_on(struct rl_actor *self, uint32_t shard, const struct rl_actor_d
 	struct spawn_order order = { def, arg };
 	struct envelope envelope = { .class = ENVELOPE_SPAWN, .len = sizeof(order) };
 
-	RL_ASSERT(self->running);
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (shard >= self->shard->count) {
 		return -EINVAL;
 	}
@@ -337,6 +337,9 @@ rli_request_deliver(struct rl_actor *actor, struct request *request)
 		msg.reply.data = answer.payload;
 		msg.reply.id.private_bits = request_id(actor->shard, request);
 	}
+	if (envelope_class(&answer) == ENVELOPE_REGISTER && request->error == 0) {
+		rli_name_told(actor->shard, answer.to);
+	}
 	request_free(request);
 	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
 }
@@ -353,10 +356,10 @@ rl_actor_request_cancel(struct rl_actor *self, rl_request_id id)
 	struct request *request;
 	uint64_t claim = 0;
 
-	RL_ASSERT(self->running);
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	request = request_resolve(self->shard, id.private_bits);
 	if (request == NULL || request->actor != self) {
 		return -ENOENT;
@@ -401,10 +404,10 @@ rl_actor_reply(struct rl_actor *self, rl_request_id id, const void *data, size_t
 {
 	struct promise *promise;
 
-	RL_ASSERT(self->running);
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (len > RL_MSG_INLINE_MAX) {
 		return -EMSGSIZE;
 	}
@@ -421,10 +424,10 @@ rl_actor_reply_failed(struct rl_actor *self, rl_request_id id, int error)
 {
 	struct promise *promise;
 
-	RL_ASSERT(self->running);
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (error >= 0) {
 		return -EINVAL;
 	}
@@ -462,10 +465,10 @@ rl_actor_stop(struct rl_actor *self, rl_actor_id to)
 	struct rl_shard *shard = self->shard;
 	struct promise *order;
 
-	RL_ASSERT(self->running);
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (id_generation(to.private_bits) == 0 || id_shard(to.private_bits) >= shard->count) {
 		return -ENOENT;
 	}

@@ -36,7 +36,10 @@ deadline_consider(struct deadline *earliest, uint64_t at_ns, enum rl_reason reas
 static bool
 deadline_input_is_ours_to_wait_for(const struct conn *conn)
 {
-	return conn->state == CONN_OPEN && !conn->paused && !conn->again && !conn->held;
+	/* who said "not now" and is owed no notice has nobody but itself to wait for */
+	bool again = conn->again && (conn->writable_owed || conn->actor->rooms_owed > 0);
+
+	return conn->state == CONN_OPEN && !conn->paused && !again && !conn->held;
 }
 
 /* The earliest deadline that runs now, and what it means when it passes. */

@@ -80,7 +80,6 @@ struct rl_shard {
 	uint32_t backlog_turns; /* in a row that took a full batch and left more */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	uint32_t spin_skip; /* so many sleeps are not polled for */
-	uint32_t spin_blind; /* polls in a row that ended before a look at the clock */
 	uint32_t spin_misses; /* polls in a row that found nothing */
 	bool behind; /* the last enter may have left work behind in the kernel */
 	bool silent; /* nothing is left here, and the system was told */

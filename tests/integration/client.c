@@ -202,8 +202,7 @@ client_send(int fd, const void *data, size_t len)
 	}
 }
 
-/* Some bytes, 0 for FIN, or a negative errno. */
-static ssize_t
+ssize_t
 client_recv_some(int fd, void *data, size_t len)
 {
 	ssize_t got;

@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <sys/socket.h>
+#include <sys/types.h>
 
 /* A socket address from tcp://HOST:PORT, unix:/path or unix:@name. */
 struct client_addr {
@@ -40,6 +41,9 @@ void client_recv_text(int fd, const char *text);
 
 /* As many bytes as go without waiting. */
 size_t client_push(int fd, const void *data, size_t len);
+
+/* Waits for some bytes: how many, 0 for FIN, or a negative errno. */
+ssize_t client_recv_some(int fd, void *data, size_t len);
 
 /* Reads and forgets until the end: 0 for FIN, or a negative errno. */
 int client_read_end(int fd, uint64_t *bytes);

@@ -300,6 +300,32 @@ peer_that_resets_at_any_moment_ends_only_itself(void **state)
 	assert_true(rig->stats.closed[RL_REASON_PEER_RST] > 0);
 }
 
+/*
+ * One that behaves is served when the storm is over. While the table is still full of those that
+ * were reset it may be refused: then it comes again. Returns how often it came.
+ */
+static uint64_t
+storm_witness(const char *url)
+{
+	for (uint64_t tries = 1; tries < 20000; tries++) {
+		char text[8] = { 0 };
+		int fd = client_dial(url);
+		ssize_t got;
+
+		(void)client_push(fd, "unharmed", sizeof(text));
+		got = client_recv_some(fd, text, sizeof(text));
+		if (got > 0) {
+			client_recv(fd, text + got, sizeof(text) - (size_t)got);
+			assert_memory_equal(text, "unharmed", sizeof(text));
+			client_close(fd);
+			return tries;
+		}
+		client_close(fd);
+	}
+	fail_msg("refused for ever");
+	return 0;
+}
+
 /* Connect, send, reset; the connection is gone before it was accepted, or in the middle of it. */
 static void
 storm_run(struct rig *rig, struct rl_config config)
@@ -307,7 +333,7 @@ storm_run(struct rig *rig, struct rl_config config)
 	const char *chosen = getenv("RL_TEST_ROUNDS");
 	uint64_t rounds = chosen != NULL ? strtoull(chosen, NULL, 10) : 2000;
 	struct probe *probe = &rig->probes[0];
-	int witness;
+	uint64_t tries;
 
 	rig_start(rig, config);
 	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
@@ -317,17 +343,14 @@ storm_run(struct rig *rig, struct rl_config config)
 		(void)client_push(fd, "hello", 5);
 		client_reset(fd);
 	}
-	witness = client_dial(rig->url);
-	client_send_text(witness, "unharmed");
-	client_recv_text(witness, "unharmed");
-	client_close(witness);
+	tries = storm_witness(rig->url);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 1);
 	rig_assert_idle(rig);
 	rig_end(rig);
 	assert_true(rig->stats.accepted > 0);
 	/* who was reset while still in the backlog may never have been seen */
 	assert_true(rig->stats.accepted + rig->stats.refused + rig->stats.accept_errors <=
-		    rounds + 1);
+		    rounds + tries);
 }
 
 static void

@@ -114,8 +114,7 @@ name_register_cancelled_gives_the_name_back(void **state)
 		rl_request_id request;
 
 		assert_int_equal(verb_register(actor, name, &request), 0);
-		assert_int_equal(verb_unregister(actor, name),
-				 home == 1 ? 0 : -ENOENT); /* not yet, but here */
+		assert_int_equal(verb_unregister(actor, name), -ENOENT); /* not yet */
 		assert_int_equal(verb_cancel(actor, request), 0);
 		bed_settle();
 		assert_int_equal(told(actor)->replies + told(actor)->failures, 0);
