@@ -79,12 +79,13 @@ int
 rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
 {
 	struct rl_shard *shard = self->shard;
-	struct actor_timer *timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
+	struct actor_timer *timer;
 
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
 	RL_ASSERT(self->running);
+	timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
 	if (timer == NULL || id_shard(id.private_bits) != shard->id || timer->actor != self ||
 	    timer->generation != id_generation(id.private_bits)) {
 		return -ENOENT;

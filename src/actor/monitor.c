@@ -292,12 +292,13 @@ int
 rl_actor_demonitor(struct rl_actor *self, rl_monitor_id id)
 {
 	struct rl_shard *shard = self->shard;
-	struct lease *lease = rli_slab_at(&shard->actors->leases, id_slot(id.private_bits));
+	struct lease *lease;
 
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
 	RL_ASSERT(self->running);
+	lease = rli_slab_at(&shard->actors->leases, id_slot(id.private_bits));
 	if (lease == NULL || id_shard(id.private_bits) != shard->id || lease->watcher != self ||
 	    lease->link || lease->generation != id_generation(id.private_bits)) {
 		return -ENOENT;

@@ -13,6 +13,15 @@
 /* A multiple of every page size that Linux has (4, 16 and 64 KiB). */
 #define MESH_PAGES 65536
 
+/* A shard's row begins on a cache line of its own: it writes there for every block. */
+static size_t
+mesh_in_row(uint32_t shards)
+{
+	size_t per_line = 64 / sizeof(struct mesh_in);
+
+	return (shards + per_line - 1) / per_line * per_line;
+}
+
 static size_t
 mesh_bytes(uint32_t shards)
 {
@@ -20,7 +29,7 @@ mesh_bytes(uint32_t shards)
 
 	bytes += 64 + shards * sizeof(struct mesh_port);
 	bytes += 64 + (size_t)shards * shards * sizeof(struct mesh_out);
-	bytes += 64 + (size_t)shards * shards * sizeof(struct mesh_in);
+	bytes += 64 + (size_t)shards * mesh_in_row(shards) * sizeof(struct mesh_in);
 	bytes += 64 + (size_t)shards * shards * sizeof(struct mesh_pair);
 	return (bytes + MESH_PAGES - 1) / MESH_PAGES * MESH_PAGES;
 }
@@ -53,7 +62,7 @@ mesh_port_init(struct mesh *mesh, uint32_t id)
 	port->id = id;
 	port->shards = mesh->shards;
 	port->out = &mesh->outs[(size_t)id * mesh->shards];
-	port->in = &mesh->ins[(size_t)id * mesh->shards];
+	port->in = &mesh->ins[id * mesh_in_row(mesh->shards)];
 	list_init(&port->dirty);
 	list_init(&port->sent);
 	for (uint32_t w = 0; w < MESH_WORDS; w++) {
@@ -84,7 +93,7 @@ rli_mesh_create(uint32_t shards)
 	mesh->shards = shards;
 	mesh->ports = mesh_carve(&at, shards * sizeof(*mesh->ports));
 	mesh->outs = mesh_carve(&at, (size_t)shards * shards * sizeof(*mesh->outs));
-	mesh->ins = mesh_carve(&at, (size_t)shards * shards * sizeof(*mesh->ins));
+	mesh->ins = mesh_carve(&at, shards * mesh_in_row(shards) * sizeof(*mesh->ins));
 	mesh->pairs = mesh_carve(&at, (size_t)shards * shards * sizeof(*mesh->pairs));
 	for (uint32_t i = 0; i < shards; i++) {
 		mesh_port_init(mesh, i);

@@ -18,9 +18,9 @@
  * of shard/sleep.h; tests/model checks both):
  *
  *	publish:  push; inbound |= bit (seq_cst); look at sleeping      rli_mesh_flush(), rli_wake()
- *	sleep:    sleeping = 1 (seq_cst); look at inbound               rli_mesh_is_quiet()
+ *	sleep:    sleeping = 1; fence (seq_cst); look at inbound               rli_mesh_is_quiet()
  *
- *	want:     want_room = 1 (seq_cst); look at the reverse ring     rli_mesh_stage()
+ *	want:     want_room = 1; fence (seq_cst); look at the reverse ring     rli_mesh_stage()
  *	return:   push; fence (seq_cst); look at want_room              rli_mesh_flush()
  *
  * Of a pair's 16 blocks two are reserved for obligations (replies, reports of death: what must
@@ -73,7 +73,7 @@ struct obligation {
 
 /* One shard's end of the pair to one other shard. */
 struct mesh_out {
-	struct mesh_block *staged; /* being filled; NULL: none */
+	_Alignas(64) struct mesh_block *staged; /* being filled; NULL: none */
 	struct mesh_pair *pair;
 	struct list_node dirty; /* on the port's list: staged or pushed, not announced */
 	struct list obliged; /* obligations without room; then staged has none either */

@@ -91,7 +91,7 @@ mesh_open(struct mesh_port *port, struct mesh_out *out)
 	}
 }
 
-/* A full block leaves at once: a receiver that is awake need not wait for our turn's end. */
+/* A full block leaves when the next is begun: a receiver that is awake can go on meanwhile. */
 static void
 mesh_push_staged(struct mesh_port *port, struct mesh_out *out)
 {

@@ -33,7 +33,7 @@ rli_sleep_begin(struct sleep *sleep)
 	 * pairs with: rli_sleep_claim(); the fences of both sides order this before our last look
 	 * at what was pushed
 	 */
-	atomic_store_explicit(&sleep->sleeping, 1, memory_order_relaxed);
+	atomic_store_explicit(&sleep->sleeping, 1, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
