@@ -34,13 +34,13 @@ slab_guard(const struct slab *slab, const void *slot)
 }
 
 void
-slab_guard_set(const struct slab *slab, void *slot, bool taken)
+rli_slab_guard_set(const struct slab *slab, void *slot, bool taken)
 {
 	*slab_guard(slab, slot) = slab_guards[taken];
 }
 
 void
-slab_guard_check(const struct slab *slab, const void *slot, bool taken)
+rli_slab_guard_check(const struct slab *slab, const void *slot, bool taken)
 {
 	RL_ASSERT(*slab_guard(slab, slot) == slab_guards[taken]);
 }
@@ -122,7 +122,7 @@ rli_slab_grow(struct slab *slab)
 	}
 	slot = slab->base + (size_t)slab->slots_used * slab->slot_size;
 	slab->slots_used++;
-	slab_guard_set(slab, slot, true);
+	rli_slab_guard_set(slab, slot, true);
 	slab->taken++;
 	return slot;
 }

@@ -48,15 +48,15 @@ void rli_slab_fini(struct slab *slab);
 void *rli_slab_grow(struct slab *slab);
 
 #ifdef NDEBUG
-#define slab_guard_set(slab, slot, taken)   ((void)0)
-#define slab_guard_check(slab, slot, taken) ((void)0)
+#define rli_slab_guard_set(slab, slot, taken)	((void)0)
+#define rli_slab_guard_check(slab, slot, taken) ((void)0)
 #else
 /*
  * Debug builds put a word behind each slot that says whether it is taken: it catches a slot that is
  * given back twice, and one whose owner wrote beyond its end.
  */
-void slab_guard_set(const struct slab *slab, void *slot, bool taken);
-void slab_guard_check(const struct slab *slab, const void *slot, bool taken);
+void rli_slab_guard_set(const struct slab *slab, void *slot, bool taken);
+void rli_slab_guard_check(const struct slab *slab, const void *slot, bool taken);
 #endif
 
 /* A slot, or NULL when slots_max are taken or the host has no memory. */
@@ -69,10 +69,10 @@ rli_slab_take(struct slab *slab)
 		return rli_slab_grow(slab);
 	}
 	slot = slab->base + ((size_t)(slab->free_first - 1) << slab->slot_shift);
-	slab_guard_check(slab, slot, false);
+	rli_slab_guard_check(slab, slot, false);
 	/* the first 4 bytes of a free slot; memcpy, since they are part of another type */
 	memcpy(&slab->free_first, slot, sizeof(slab->free_first));
-	slab_guard_set(slab, slot, true);
+	rli_slab_guard_set(slab, slot, true);
 	slab->taken++;
 	return slot;
 }
@@ -85,8 +85,8 @@ rli_slab_give(struct slab *slab, void *slot)
 
 	RL_ASSERT(slab->taken > 0);
 	RL_ASSERT(offset < slab->committed_bytes);
-	slab_guard_check(slab, slot, true);
-	slab_guard_set(slab, slot, false);
+	rli_slab_guard_check(slab, slot, true);
+	rli_slab_guard_set(slab, slot, false);
 	memcpy(slot, &slab->free_first, sizeof(slab->free_first));
 	slab->free_first = (uint32_t)(offset >> slab->slot_shift) + 1;
 	slab->taken--;
