@@ -22,19 +22,21 @@ END_SECONDS = 60  # a million actors take a while to end
 
 SIDES = ("bare", "ringline")
 
-# name, what it is, what it is compared with, the bar on the ratio, the CPUs at work
+# name, what it is, what it is compared with, the bar on the ratio (None: it is shown, and not
+# judged), the CPUs at work
 Row = collections.namedtuple("Row", "name what base bar cpus")
 ROWS = (
     Row("window", "64 actors of one core, 1,000 messages in flight", "bare dispatch", 1.8, 1),
     Row("pingpong", "two actors of one core, one message", "bare dispatch", 2, 1),
     Row("spawn", "spawn and stop of an actor", "malloc, dispatch, free", 2, 1),
     Row("timer", "start and cancel of a timer, a million outstanding", "bare wheel", 4, 1),
-    Row("notify", "notifications to another core, one way", "batched SPSC ring", 2, 2),
-    Row("send", "messages to 64 actors of another core, one way", "ring and dispatch", 2, 2),
+    Row("notify", "notifications to another core, one way, polling", "batched SPSC ring", 2, 2),
+    Row("drowsy", "notifications one way, shards sleep at once", "batched SPSC ring", None, 2),
+    Row("send", "messages to 64 actors of another core, polling", "ring and dispatch", 2, 2),
     Row("parked", "round trip of notifications, both asleep", "MSG_RING round trip", 1.15, 2),
     Row("spinning", "round trip of notifications, both polling", "ck_ring round trip", 2, 2),
 )
-WAKEUPS_ROW, WAKEUPS_BAR = "notify", 0.01
+WAKEUPS_ROWS, WAKEUPS_BAR = ("notify", "drowsy"), 0.01
 MEMORY_ROW, MEMORY_BAR = "memory", 256
 
 
@@ -128,8 +130,11 @@ def judge(collected, missing, memory, options):
     for rounds in collected:
         row = rounds.row
         ratio = rounds.ratio(options.rounds)
-        bars.add(f"{row.what} / {row.base}", f"{row.bar:.2f}", ratio, ratio.holds(row.bar))
-        if row.name == WAKEUPS_ROW:
+        if row.bar is None:
+            bars.show(f"{row.what} / {row.base}", ratio)
+        else:
+            bars.add(f"{row.what} / {row.base}", f"{row.bar:.2f}", ratio, ratio.holds(row.bar))
+        if row.name in WAKEUPS_ROWS:
             value = statistics.median(rounds.values(options.rounds, "ringline", "wakeups"))
             what = f"{row.what}, wake-ups per message"
             bars.add(what, WAKEUPS_BAR, f"{value:.4f}", value <= WAKEUPS_BAR)

@@ -11,6 +11,7 @@ const struct messages_row messages_rows[] = {
 	{ "spawn", "malloc, one dispatch, free", METER_CPU, 4096, bare_spawn },
 	{ "timer", "add and cancel in a hashed wheel", METER_CPU, 4096, bare_timer },
 	{ "notify", "entries through a ring to another core", METER_WALL, 4096, bare_notify },
+	{ "drowsy", "the same: there is nothing that sleeps here", METER_WALL, 4096, bare_notify },
 	{ "send", "the same, and a dispatch to 64 actors there", METER_WALL, 4096, bare_send },
 	{ "parked", "round trips of threads that sleep, by MSG_RING", METER_LAP, 16, bare_parked },
 #ifdef BENCH_HAS_CK

@@ -36,7 +36,7 @@ usage(void)
 	       "  --warmup S       how long to run before that (0.05)\n"
 	       "  --count N        N operations instead of that time, without warm-up\n"
 	       "  --population N   timers outstanding, or actors alive (1000000)\n"
-	       "  --spin-us N      how long a shard polls before it sleeps (0; row spinning 100)\n"
+	       "  --spin-us N      how long a shard polls before it sleeps (as the row says)\n"
 	       "  --cpu N          the CPU to work on, and to send from (0)\n"
 	       "  --other-cpu N    the CPU to send to (1)\n"
 	       "  --help           this text\n");

@@ -35,22 +35,30 @@ side_start(struct rl_shard *shard, void *arg)
  * Sends until there is no room (RL_MSG_ROOM follows), or a burst, and goes on in the next turn: to
  * itself a shard's notification comes then, an actor's message in this turn already.
  */
-static int
+__attribute__((always_inline)) static inline int
 sender_burst(struct rl_actor *self, struct sender *sender, bool notify)
 {
 	struct rl_shard *shard = rl_actor_shard(self);
-	struct ball *ball = &sender->ball;
+	struct ball ball = sender->ball;
 	int rc = 0;
 	int i;
 
 	for (i = 0; i < MESSAGES_BURST && rc == 0; i++) {
-		struct ball next = ball_next(ball);
-		rl_actor_id to = sender->run->ids[ball_choice(&next)];
+		struct ball next = ball_next(&ball);
 
-		rc = notify ? rl_shard_notify(shard, 1, KIND_BALL, &next, sizeof(next))
-			    : rl_actor_send(self, to, KIND_BALL, &next, sizeof(next));
-		*ball = rc == 0 ? next : *ball;
+		if (notify) {
+			rc = rl_shard_notify(shard, 1, KIND_BALL, &next, sizeof(next));
+		} else {
+			rc = rl_actor_send(self, sender->run->ids[ball_choice(&next)], KIND_BALL,
+					   &next, sizeof(next));
+		}
+		if (rc == 0) {
+			/* by member: a copy of both at once waits for the stores of each */
+			ball.random = next.random;
+			ball.hops = next.hops;
+		}
 	}
+	sender->ball = ball;
 	if (rc == -EAGAIN) {
 		return 0;
 	}
@@ -264,13 +272,19 @@ cross_run(const struct messages_options *options, struct meter *meter,
 void
 shard_notify(const struct messages_options *options, struct meter *meter)
 {
+	cross_run(options, meter, &notify_shard, &notify_def, MESSAGES_SPIN_US);
+}
+
+void
+shard_drowsy(const struct messages_options *options, struct meter *meter)
+{
 	cross_run(options, meter, &notify_shard, &notify_def, 0);
 }
 
 void
 shard_send(const struct messages_options *options, struct meter *meter)
 {
-	cross_run(options, meter, &send_shard, &send_def, 0);
+	cross_run(options, meter, &send_shard, &send_def, MESSAGES_SPIN_US);
 }
 
 void

@@ -41,6 +41,7 @@ void shard_spawn(const struct messages_options *options, struct meter *meter);
 void shard_memory(const struct messages_options *options, struct meter *meter);
 void shard_timer(const struct messages_options *options, struct meter *meter);
 void shard_notify(const struct messages_options *options, struct meter *meter);
+void shard_drowsy(const struct messages_options *options, struct meter *meter);
 void shard_send(const struct messages_options *options, struct meter *meter);
 void shard_parked(const struct messages_options *options, struct meter *meter);
 void shard_spinning(const struct messages_options *options, struct meter *meter);
