@@ -42,8 +42,9 @@
 #else
 #define SPIN_PAUSE() __asm__ volatile("isb" ::: "memory")
 #endif
-#define SPIN_LOOKS	32 /* between two looks at the clock */
-#define SPIN_MISSES_MAX 6
+#define SPIN_LOOKS	   32 /* between two looks at the clock */
+#define ENTERS_SKIPPED_MAX 16 /* in a row: what a stale flag can hide comes late, but it comes */
+#define SPIN_MISSES_MAX	   6
 
 static bool turn_drain(struct rl_shard *shard);
 static bool turn_timers(struct rl_shard *shard);
@@ -371,9 +372,9 @@ enter_has_news(struct rl_shard *shard)
 
 /*
  * Look for what would end a sleep, without a system call, for spin_us or until the next deadline.
- * True: something is there. Where polling found nothing, the next sleeps are not polled for: one
- * after the first time, three after the second, and so on up to 63, so that an idle shard costs
- * nothing.
+ * True: something is there, and the clock was read a few looks ago. Where polling found nothing,
+ * the next sleeps are not polled for: one after the first time, three after the second, and so on
+ * up to 63, so that an idle shard costs nothing.
  */
 static bool
 enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
@@ -386,9 +387,6 @@ enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
 		return false;
 	}
 	counters_add(&shard->counters, spins, 1);
-	if (enter_has_news(shard)) {
-		return true; /* an answer that comes at once */
-	}
 	shard->now_ns = rli_host_now_ns();
 	end_ns = shard->now_ns + (timeout_ns < spin_ns ? timeout_ns : spin_ns);
 	while (shard->now_ns < end_ns) {
@@ -403,6 +401,23 @@ enter_spin(struct rl_shard *shard, uint64_t timeout_ns)
 }
 
 /*
+ * This turn left nothing for the kernel, the kernel has nothing for us, and the next turn has work
+ * at hand, such as messages: a system call would do nothing.
+ */
+static bool
+enter_may_skip(struct rl_shard *shard)
+{
+	if (rli_ring_queued(shard->ring) > 0 || rli_ring_has_news(shard->ring) ||
+	    shard->enters_skipped == ENTERS_SKIPPED_MAX) {
+		shard->enters_skipped = 0;
+		return false;
+	}
+	shard->enters_skipped++;
+	shard->now_ns = rli_host_now_ns();
+	return true;
+}
+
+/*
  * The completions to wait for: 0 polls, more than 1 only in a backlog. Work that is already there,
  * in the queue or left behind in the kernel, ends the wait at once, so nobody has to look for it.
  * False: don't even enter, there is nothing for the kernel to do and something for us.
@@ -411,8 +426,10 @@ static bool
 enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 {
 	*wait = (struct ring_wait){ .timeout_ns = RING_NO_TIMEOUT };
-	if (!enter_may_wait(shard, flushed) || !rli_shard_arm_wake(shard) ||
-	    !enter_timeout(shard, &wait->timeout_ns)) {
+	if (!enter_may_wait(shard, flushed)) {
+		return !enter_may_skip(shard);
+	}
+	if (!rli_shard_arm_wake(shard) || !enter_timeout(shard, &wait->timeout_ns)) {
 		return true;
 	}
 	if (shard->config->spin_us != 0) {
@@ -444,7 +461,6 @@ turn_enter(struct rl_shard *shard, bool flushed)
 	int rc;
 
 	if (!enter_plan(shard, flushed, &wait)) {
-		shard->now_ns = rli_host_now_ns();
 		return;
 	}
 	rc = rli_ring_enter(shard->ring, &wait);

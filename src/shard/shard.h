@@ -81,6 +81,7 @@ struct rl_shard {
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	uint32_t spin_skip; /* so many sleeps are not polled for */
 	uint32_t spin_misses; /* polls in a row that found nothing */
+	uint32_t enters_skipped; /* turns in a row that did without */
 	bool behind; /* the last enter may have left work behind in the kernel */
 	bool silent; /* nothing is left here, and the system was told */
 	bool hooked; /* on_start was called and did not fail */
