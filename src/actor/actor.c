@@ -56,6 +56,7 @@ rli_actors_init(struct rl_shard *shard)
 	actors->ready_conns = &actors->ready;
 	actors->mailbox_max = config->mailbox_max;
 	actors->message_head = envelope_head(shard->id, ENVELOPE_MESSAGE);
+	actors->notify_head = envelope_head(shard->id, ENVELOPE_NOTIFY);
 	for (uint32_t i = 0; rc == 0 && i < ACTOR_STATE_CLASSES; i++) {
 		rc = rli_slab_init(&actors->states[i], (size_t)STATE_CLASS_BYTES_MIN << i,
 				   config->actors_max);

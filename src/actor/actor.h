@@ -99,9 +99,8 @@ _Static_assert(sizeof(struct rl_actor) <= 160,
 
 /* A block from another shard that is kept until phase 4. */
 struct notified {
-	struct mesh_block *block;
+	struct mesh_taken taken;
 	uint32_t source;
-	uint32_t count;
 	bool reported; /* something in it was not delivered */
 };
 
@@ -116,6 +115,7 @@ struct actors {
 	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
 	uint32_t message_head; /* of a message from here */
+	uint32_t notify_head; /* of a notification */
 	uint32_t live; /* not FREE */
 	bool draining; /* no spawn any more */
 	bool cut; /* no message any more */

@@ -84,14 +84,14 @@ mesh_arrived(struct rl_shard *shard, const struct envelope *envelope)
 
 /* Kept for phase 4 when something in it is for the shard; else it goes home at once. */
 static void
-mesh_block_arrived(struct rl_shard *shard, uint32_t source, struct mesh_block *block,
-		   uint32_t count)
+mesh_block_arrived(struct rl_shard *shard, uint32_t source, const struct mesh_taken *taken)
 {
 	struct actors *actors = shard->actors;
-	bool notifies = false;
+	struct mesh_block *block = taken->block;
+	bool notifies = taken->notifies;
 	bool reported = false;
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < taken->count && !taken->notifies; i++) {
 		struct envelope *envelope = &block->envelopes[i];
 		int rc;
 
@@ -109,7 +109,7 @@ mesh_block_arrived(struct rl_shard *shard, uint32_t source, struct mesh_block *b
 	}
 	if (notifies) {
 		actors->notified[actors->notified_count++] =
-			(struct notified){ block, source, count, reported };
+			(struct notified){ *taken, source, reported };
 		return;
 	}
 	rli_mesh_return(shard->port, source, block, reported);
@@ -119,13 +119,12 @@ static uint32_t
 mesh_drain_source(struct rl_shard *shard, uint32_t source, uint32_t budget)
 {
 	const uint32_t *notified_count = &shard->actors->notified_count;
-	struct mesh_block *block;
-	uint32_t count;
+	struct mesh_taken taken;
 
 	while (budget > 0 && *notified_count < NOTIFIED_MAX &&
-	       (block = rli_mesh_take(shard->port, source, &count)) != NULL) {
-		budget = count < budget ? budget - count : 0;
-		mesh_block_arrived(shard, source, block, count);
+	       rli_mesh_take(shard->port, source, &taken)) {
+		budget = taken.count < budget ? budget - taken.count : 0;
+		mesh_block_arrived(shard, source, &taken);
 	}
 	if ((budget == 0 || *notified_count == NOTIFIED_MAX) && !RL_MUTANT(REST_FORGOTTEN)) {
 		rli_mesh_inbound_again(shard->port, source);
@@ -228,27 +227,66 @@ mesh_deliver_reports(struct rl_shard *shard)
 	}
 }
 
+/* What is the same for all notifications of one shard. */
 static void
-mesh_notify(struct rl_shard *shard, const struct envelope *envelope)
+notify_init(struct rl_msg *msg, uint32_t source)
 {
-	const struct rl_shard_def *def = shard->config->shard;
-	struct rl_msg msg;
-
-	if (def == NULL || def->on_notify == NULL) {
-		(void)rli_actor_undelivered(shard, -ENOENT); /* counted, and nobody to tell */
-		return;
-	}
-	msg.kind = envelope->kind;
-	msg.len = envelope->len;
-	msg.from.private_bits = 0;
-	msg.user.data = envelope->payload;
-	msg.user.request.private_bits = 0;
-	msg.user.shard = (uint32_t)(int32_t)envelope->shard;
-	def->on_notify(shard, &msg);
-	counters_add(&shard->counters, msgs_delivered, 1);
+	msg->from.private_bits = 0;
+	msg->user.request.private_bits = 0;
+	msg->user.shard = source;
 }
 
-/* In place, and then the block goes home. */
+typedef void (*notify_fn)(struct rl_shard *shard, const struct rl_msg *msg);
+
+/* The program's hook; NULL: it has none. */
+static notify_fn
+notify_hook(const struct rl_shard *shard)
+{
+	const struct rl_shard_def *def = shard->config->shard;
+
+	return def == NULL ? NULL : def->on_notify;
+}
+
+/* Returns how many were delivered: 1, or 0 when it was lost, for want of a hook, and counted. */
+static inline uint32_t
+notify_deliver(struct rl_shard *shard, notify_fn hook, struct rl_msg *msg,
+	       const struct envelope *envelope)
+{
+	if (hook == NULL) {
+		(void)rli_actor_undelivered(shard, -ENOENT);
+		return 0;
+	}
+	msg->kind = envelope->kind;
+	msg->len = envelope->len;
+	msg->user.data = envelope->payload;
+	hook(shard, msg);
+	return 1;
+}
+
+/* The notifications of one block, in place. */
+static void
+mesh_deliver_block(struct rl_shard *shard, const struct notified *notified)
+{
+	const struct envelope *envelope = notified->taken.block->envelopes;
+	const struct envelope *end = envelope + notified->taken.count;
+	notify_fn hook = notify_hook(shard);
+	uint32_t delivered = 0;
+	struct rl_msg msg;
+
+	notify_init(&msg, notified->source);
+	if (notified->taken.notifies) {
+		for (; envelope != end; envelope++) {
+			delivered += notify_deliver(shard, hook, &msg, envelope);
+		}
+	}
+	for (; envelope != end; envelope++) {
+		if (envelope_class(envelope) == ENVELOPE_NOTIFY) {
+			delivered += notify_deliver(shard, hook, &msg, envelope);
+		}
+	}
+	counters_add(&shard->counters, msgs_delivered, delivered);
+}
+
 static void
 mesh_deliver_notified(struct rl_shard *shard)
 {
@@ -256,14 +294,10 @@ mesh_deliver_notified(struct rl_shard *shard)
 
 	for (uint32_t n = 0; n < actors->notified_count; n++) {
 		const struct notified *notified = &actors->notified[n];
-		struct mesh_block *block = notified->block;
 
-		for (uint32_t i = 0; i < notified->count; i++) {
-			if (envelope_class(&block->envelopes[i]) == ENVELOPE_NOTIFY) {
-				mesh_notify(shard, &block->envelopes[i]);
-			}
-		}
-		rli_mesh_return(shard->port, notified->source, block, notified->reported);
+		mesh_deliver_block(shard, notified);
+		rli_mesh_return(shard->port, notified->source, notified->taken.block,
+				notified->reported);
 	}
 	actors->notified_count = 0;
 }
@@ -273,13 +307,18 @@ static void
 mesh_deliver_notifies(struct rl_shard *shard)
 {
 	struct actors *actors = shard->actors;
+	notify_fn hook = notify_hook(shard);
+	uint32_t delivered = 0;
+	struct rl_msg msg;
 
 	for (uint32_t left = actors->notifies.count; left > 0; left--) {
 		struct envelope *envelope = rli_mailbox_pop(&actors->notifies);
 
-		mesh_notify(shard, envelope);
+		notify_init(&msg, (uint32_t)(int32_t)envelope->shard);
+		delivered += notify_deliver(shard, hook, &msg, envelope);
 		rli_mailbox_release(&actors->envelopes, envelope);
 	}
+	counters_add(&shard->counters, msgs_delivered, delivered);
 }
 
 bool

@@ -188,31 +188,47 @@ rl_shard_send(struct rl_shard *shard, rl_actor_id to, uint32_t kind, const void 
 	return send_slowly(shard, NULL, to.private_bits, kind, data, len);
 }
 
-int
-rl_shard_notify(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *data, size_t len)
+/* Whatever is not the common case; the order of the checks is that of the answers. */
+__attribute__((noinline)) static int
+notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *data, size_t len)
 {
+	struct actors *actors = shard->actors;
 	struct envelope *envelope;
 
-	if (!send_is_allowed(shard, kind, len) || shard->actors->cut) {
+	if (!send_is_allowed(shard, kind, len) || actors->cut) {
 		return send_refused(shard, kind, len);
 	}
+	if (to >= shard->count) {
+		return -EINVAL;
+	}
 	if (to == shard->id) {
-		struct actors *actors = shard->actors;
-
 		envelope = rli_mailbox_append(&actors->notifies, &actors->envelopes);
 		if (envelope == NULL) {
 			return -ENOBUFS;
 		}
 	} else {
-		if (to >= shard->count) {
-			return -EINVAL;
-		}
-		envelope = rli_mesh_stage(shard->port, to);
+		envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
 		if (envelope == NULL) {
 			return send_away_refused(shard, to);
 		}
 	}
-	send_fill(shard, envelope, envelope_head(shard->id, ENVELOPE_NOTIFY), kind, data, len);
+	send_fill(shard, envelope, actors->notify_head, kind, data, len);
+	return 0;
+}
+
+/*
+ * The common case, to another shard for which a block is being filled, is written out: no call
+ * leaves it. Whatever is in its way is notify_slowly()'s.
+ */
+int
+rl_shard_notify(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *data, size_t len)
+{
+	if (!send_is_allowed(shard, kind, len) || shard->actors->cut || to >= shard->count ||
+	    !rli_mesh_at_hand(shard->port, to)) {
+		return notify_slowly(shard, to, kind, data, len);
+	}
+	send_fill(shard, rli_mesh_next(shard->port, to), shard->actors->notify_head, kind, data,
+		  len);
 	return 0;
 }
 

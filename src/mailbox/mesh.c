@@ -186,20 +186,22 @@ rli_mesh_homing_again(struct mesh_port *port, uint32_t source)
 	mesh_mark_again(port->homing, source);
 }
 
-struct mesh_block *
-rli_mesh_take(struct mesh_port *port, uint32_t source, uint32_t *count)
+bool
+rli_mesh_take(struct mesh_port *port, uint32_t source, struct mesh_taken *taken)
 {
 	struct mesh_pair *pair = mesh_inbound_pair(port, source);
 	struct mesh_entry entry;
 
 	if (!mesh_ring_pop(&pair->forward, &port->in[source].taken_at, &entry)) {
-		return NULL;
+		return false;
 	}
-	RL_ASSERT(entry.tag > 0);
-	RL_ASSERT(entry.tag <= MESH_BLOCK_ENVELOPES);
+	taken->block = &pair->blocks[entry.block];
+	taken->count = entry.tag & ~MESH_TAG_NOTIFIES;
+	taken->notifies = (entry.tag & MESH_TAG_NOTIFIES) != 0;
+	RL_ASSERT(taken->count > 0);
+	RL_ASSERT(taken->count <= MESH_BLOCK_ENVELOPES);
 	RL_ASSERT(entry.block < MESH_BLOCKS);
-	*count = entry.tag;
-	return &pair->blocks[entry.block];
+	return true;
 }
 
 void

@@ -36,6 +36,7 @@
 
 #include "base/id.h"
 #include "base/list.h"
+#include "base/mutant.h"
 #include "mailbox/mailbox.h"
 
 #define MESH_BLOCKS	     16
@@ -43,15 +44,20 @@
 #define MESH_RESERVED	     2 /* blocks that only obligations may take */
 #define MESH_PARTIAL_MAX     10 /* blocks out of home, above which only full ones leave */
 #define MESH_WORDS	     (ID_SHARDS_MAX / 64)
-#define MESH_PREFETCH	     8 /* envelopes ahead of the one that is written */
+/* x86-64: the builtin fetches for reading, and leaves the line with who reads it. */
+#if defined(__x86_64__)
+#define MESH_FETCH(line) __asm__ volatile("prefetchw %0" ::"m"(*(line)))
+#else
+#define MESH_FETCH(line) __builtin_prefetch((line), 1)
+#endif
+#define MESH_AHEAD 16 /* envelopes that are fetched before they are written */
 
 struct mesh;
 struct mesh_pair;
 
 /* The first line is the sender's: a receiver touches it only to say what it could not deliver. */
 struct mesh_block {
-	_Alignas(64) uint32_t count;
-	uint32_t to; /* the receiver */
+	_Alignas(64) uint32_t to; /* the receiver */
 	uint64_t reports; /* set by the receiver: bit i, envelopes[i] was not delivered */
 	struct mesh_block *next; /* on the sender's list `reported` */
 	_Alignas(64) struct envelope envelopes[MESH_BLOCK_ENVELOPES];
@@ -71,9 +77,26 @@ struct obligation {
 	struct envelope envelope;
 };
 
+/* What was taken from another shard. */
+struct mesh_taken {
+	struct mesh_block *block;
+	uint32_t count; /* of envelopes in it */
+	bool notifies; /* nothing but notifications is in it */
+};
+
 /* One shard's end of the pair to one other shard. */
 struct mesh_out {
-	_Alignas(64) struct mesh_block *staged; /* being filled; NULL: none */
+	/*
+	 * Where the next envelope goes, as long as it is before the end: that of the block that is
+	 * being filled, or next itself while that block is held back, or there is none.
+	 */
+	_Alignas(64) struct envelope *next;
+	struct envelope *end;
+	bool mixed; /* something but notifications is staged */
+	bool opened; /* the pair was used, and its blocks are counted */
+	bool pushed; /* a block is in the ring, and its receiver was not woken */
+	bool wants; /* want_room is set */
+	struct mesh_block *staged; /* being filled; NULL: none */
 	struct mesh_pair *pair;
 	struct list_node dirty; /* on the port's list: staged or pushed, not announced */
 	struct list obliged; /* obligations without room; then staged has none either */
@@ -81,9 +104,6 @@ struct mesh_out {
 	uint32_t free_count;
 	uint32_t pushed_at; /* position in the forward ring */
 	uint32_t home_at; /* position in the reverse ring */
-	bool opened; /* the pair was used, and its blocks are counted */
-	bool pushed; /* a block is in the ring, and its receiver was not woken */
-	bool wants; /* want_room is set */
 	struct mesh_block *free[MESH_BLOCKS];
 };
 
@@ -131,11 +151,34 @@ void rli_mesh_destroy(struct mesh *mesh);
 
 struct mesh_port *rli_mesh_port(struct mesh *mesh, uint32_t shard);
 
-/* How rli_mesh_stage() goes on when the staged block has no room. */
+/* How rli_mesh_stage() goes on when the staged block has no room, or is held back. */
 struct envelope *rli_mesh_stage_block(struct mesh_port *port, uint32_t to, uint32_t reserved);
 
-/* It leaves with the next flush, even if it was held back. */
-void rli_mesh_staged_full(struct mesh_port *port, uint32_t to);
+/* Get a cache line that other cores have, to be written soon. */
+static inline void
+mesh_fetch(const struct envelope *envelope)
+{
+	MESH_FETCH(envelope);
+}
+
+/* An envelope to @to is at hand; @to may be @port itself, and then none ever is. */
+static inline bool
+rli_mesh_at_hand(const struct mesh_port *port, uint32_t to)
+{
+	return port->out[to].next != port->out[to].end;
+}
+
+/* Take it, for a notification. */
+static inline struct envelope *
+rli_mesh_next(struct mesh_port *port, uint32_t to)
+{
+	struct mesh_out *out = &port->out[to];
+	struct envelope *envelope = out->next;
+
+	out->next = envelope + 1;
+	mesh_fetch(envelope + MESH_AHEAD); /* beyond the block it is harmless */
+	return envelope;
+}
 
 /*
  * Room for one envelope to @to, to be filled at once; NULL: no block has room, and its coming home
@@ -144,19 +187,12 @@ void rli_mesh_staged_full(struct mesh_port *port, uint32_t to);
 static inline struct envelope *
 rli_mesh_stage(struct mesh_port *port, uint32_t to)
 {
-	struct mesh_block *block = port->out[to].staged;
+	struct envelope *envelope = rli_mesh_at_hand(port, to)
+					    ? rli_mesh_next(port, to)
+					    : rli_mesh_stage_block(port, to, MESH_RESERVED);
 
-	if (block != NULL && block->count < MESH_BLOCK_ENVELOPES) {
-		struct envelope *envelope = &block->envelopes[block->count++];
-
-		/* the receiver has read these lines; beyond the block it is harmless */
-		__builtin_prefetch(envelope + MESH_PREFETCH, 1);
-		if (block->count == MESH_BLOCK_ENVELOPES) {
-			rli_mesh_staged_full(port, to);
-		}
-		return envelope;
-	}
-	return rli_mesh_stage_block(port, to, MESH_RESERVED);
+	port->out[to].mixed = !RL_MUTANT(MIXED_FORGOTTEN); /* not only notifications */
+	return envelope;
 }
 
 /*
@@ -200,8 +236,8 @@ void rli_mesh_home(struct mesh_port *port, uint32_t to);
 /* A block whose reports were dealt with is free again. */
 void rli_mesh_reports_done(struct mesh_port *port, struct mesh_block *block);
 
-/* The oldest block that @source sent and how many envelopes are in it; or NULL. */
-struct mesh_block *rli_mesh_take(struct mesh_port *port, uint32_t source, uint32_t *count);
+/* The oldest block that @source sent; false: there is none. */
+bool rli_mesh_take(struct mesh_port *port, uint32_t source, struct mesh_taken *taken);
 
 /*
  * Give it back; announced by the next flush, if its owner waits for it or if it is @reported:

@@ -91,20 +91,57 @@ mesh_open(struct mesh_port *port, struct mesh_out *out)
 	}
 }
 
+static struct envelope *
+mesh_staged_end(const struct mesh_out *out)
+{
+	return out->staged->envelopes + MESH_BLOCK_ENVELOPES;
+}
+
+/* Some room is left in the block that is being filled, held back or not. */
+static bool
+mesh_staged_has_room(const struct mesh_out *out)
+{
+	return out->staged != NULL && out->next != mesh_staged_end(out);
+}
+
+/* The next one in a block that has room; it leaves with the next flush, or is held back again. */
+static struct envelope *
+mesh_staged_next(struct mesh_port *port, struct mesh_out *out)
+{
+	mesh_dirty(port, out);
+	out->end = mesh_staged_end(out);
+	return out->next++;
+}
+
 /* A full block leaves when the next is begun: a receiver that is awake can go on meanwhile. */
 static void
 mesh_push_staged(struct mesh_port *port, struct mesh_out *out)
 {
-	RL_DEBUG_ASSERT(out->staged->count > 0);
+	uint32_t tag = (uint32_t)(out->next - out->staged->envelopes);
+
+	RL_DEBUG_ASSERT(tag > 0);
+	if (!out->mixed) {
+		tag |= MESH_TAG_NOTIFIES;
+	}
 	mesh_ring_push(&out->pair->forward, &out->pushed_at,
-		       (struct mesh_entry){ (uint32_t)(out->staged - out->pair->blocks),
-					    out->staged->count });
+		       (struct mesh_entry){ (uint32_t)(out->staged - out->pair->blocks), tag });
 	out->staged = NULL;
+	out->next = NULL;
+	out->end = NULL;
 	if (!RL_MUTANT(MARK_FORGOTTEN)) {
 		mesh_mark(port, port->mesh->ports[mesh_out_number(port, out)].inbound);
 	}
 	out->pushed = true; /* and the flush wakes the receiver if it sleeps */
 	mesh_dirty(port, out);
+}
+
+/* The first lines of a block: rli_mesh_stage_notify() fetches the others. */
+static void
+mesh_fetch_block(const struct mesh_block *block)
+{
+	for (uint32_t i = 0; i < MESH_AHEAD; i++) {
+		mesh_fetch(&block->envelopes[i]);
+	}
 }
 
 /* The lines that publishing will write, while the block is being filled. */
@@ -115,6 +152,16 @@ mesh_prefetch(const struct mesh_port *port, const struct mesh_out *out)
 
 	__builtin_prefetch(&out->pair->forward.entries[out->pushed_at % MESH_RING_ENTRIES], 1);
 	__builtin_prefetch(&other->inbound[port->id / 64], 1);
+}
+
+/* Under load, when block follows block: the next one's lines come while this one is filled. */
+static void
+mesh_fetch_ahead(const struct mesh_out *out)
+{
+	mesh_fetch_block(out->staged);
+	if (out->free_count > 0) {
+		mesh_fetch_block(out->free[out->free_count - 1]);
+	}
 }
 
 static bool
@@ -130,10 +177,10 @@ mesh_next_block(struct mesh_port *port, struct mesh_out *out, uint32_t reserved)
 	}
 	block = out->free[--out->free_count];
 	mesh_prefetch(port, out);
-	block->count = 0;
 	block->reports = 0;
 	out->staged = block;
-	mesh_dirty(port, out);
+	out->next = block->envelopes;
+	out->mixed = false;
 	return true;
 }
 
@@ -141,12 +188,12 @@ struct envelope *
 rli_mesh_stage_block(struct mesh_port *port, uint32_t to, uint32_t reserved)
 {
 	struct mesh_out *out = &port->out[to];
+	bool full = out->staged != NULL;
 
 	RL_ASSERT(to != port->id);
-	if (out->staged != NULL) {
-		if (out->staged->count < MESH_BLOCK_ENVELOPES) {
-			mesh_dirty(port, out);
-			return &out->staged->envelopes[out->staged->count++];
+	if (full) {
+		if (mesh_staged_has_room(out)) {
+			return mesh_staged_next(port, out);
 		}
 		mesh_push_staged(port, out);
 	}
@@ -161,13 +208,10 @@ rli_mesh_stage_block(struct mesh_port *port, uint32_t to, uint32_t reserved)
 	if (!mesh_next_block(port, out, reserved)) {
 		return NULL;
 	}
-	return &out->staged->envelopes[out->staged->count++];
-}
-
-void
-rli_mesh_staged_full(struct mesh_port *port, uint32_t to)
-{
-	mesh_dirty(port, &port->out[to]); /* it may have been held back */
+	if (full) {
+		mesh_fetch_ahead(out);
+	}
+	return mesh_staged_next(port, out);
 }
 
 bool
@@ -179,6 +223,7 @@ rli_mesh_oblige(struct mesh_port *port, uint32_t to, struct obligation *obligati
 	RL_ASSERT(!rli_obligation_waits(obligation));
 	if (list_is_empty(&out->obliged)) {
 		envelope = rli_mesh_stage_block(port, to, 0);
+		out->mixed = true;
 	}
 	if (envelope == NULL && RL_MUTANT(OBLIGATION_OVERTAKEN)) {
 		list_push_front(&out->obliged, &obligation->node);
@@ -207,6 +252,7 @@ mesh_place_obliged(struct mesh_port *port, struct mesh_out *out)
 		if (envelope == NULL) {
 			return;
 		}
+		out->mixed = true;
 		list_remove(&obligation->node);
 		*envelope = obligation->envelope;
 		if (obligation->last) {
@@ -220,7 +266,7 @@ rli_mesh_has_room(const struct mesh_port *port, uint32_t to)
 {
 	const struct mesh_out *out = &port->out[to];
 
-	return (out->staged != NULL && out->staged->count < MESH_BLOCK_ENVELOPES) ||
+	return mesh_staged_has_room(out) ||
 	       (list_is_empty(&out->obliged) && (!out->opened || out->free_count > MESH_RESERVED));
 }
 
@@ -272,8 +318,7 @@ rli_mesh_reports_done(struct mesh_port *port, struct mesh_block *block)
 static bool
 mesh_staged_may_leave(const struct mesh_out *out)
 {
-	return out->staged->count == MESH_BLOCK_ENVELOPES ||
-	       MESH_BLOCKS - out->free_count <= MESH_PARTIAL_MAX;
+	return !mesh_staged_has_room(out) || MESH_BLOCKS - out->free_count <= MESH_PARTIAL_MAX;
 }
 
 /* True: something was pushed. */
@@ -287,6 +332,7 @@ mesh_flush_out(struct mesh_port *port, struct mesh_out *out)
 	if (out->staged != NULL && mesh_staged_may_leave(out)) {
 		mesh_push_staged(port, out);
 	}
+	out->end = out->next; /* from now on whoever stages says so: see mesh_staged_next() */
 	list_remove(&out->dirty);
 	if (!out->pushed) {
 		return false;

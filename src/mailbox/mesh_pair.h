@@ -13,6 +13,11 @@
 #include "mailbox/mesh.h"
 #include "mailbox/mesh_ring.h"
 
+/* In the tag of a forward entry, beside the count: nothing but notifications is in the block. */
+#define MESH_TAG_NOTIFIES 0x80u
+
+_Static_assert(MESH_BLOCK_ENVELOPES < MESH_TAG_NOTIFIES, "a tag has room for both");
+
 struct mesh_pair {
 	struct mesh_ring forward;
 	struct mesh_ring reverse;

@@ -213,6 +213,12 @@ obliged_count(const struct mesh_out *out)
 	return count;
 }
 
+static uint32_t
+staged_count(const struct mesh_out *out)
+{
+	return out->staged == NULL ? 0 : (uint32_t)(out->next - out->staged->envelopes);
+}
+
 void
 sim_ledger_explain(void)
 {
@@ -226,8 +232,7 @@ sim_ledger_explain(void)
 				fprintf(stderr,
 					"  to shard %u: %u blocks free, staged %u, wants %d, "
 					"%u obligations wait, waiters %d, %s\n",
-					to, out->free_count,
-					out->staged == NULL ? 0 : out->staged->count, out->wants,
+					to, out->free_count, staged_count(out), out->wants,
 					obliged_count(out), !list_is_empty(&out->waiters),
 					shard_is_quiet(sim_on(i)) ? "quiet" : "not quiet");
 			}

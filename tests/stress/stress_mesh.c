@@ -143,11 +143,10 @@ static void
 worker_take(struct worker *worker, uint32_t source)
 {
 	uint64_t budget = 1 + stress_random(&worker->random) % (2 * MESH_BLOCKS);
-	struct mesh_block *block;
-	uint32_t count;
+	struct mesh_taken taken;
 
-	while (budget > 0 && (block = rli_mesh_take(worker->port, source, &count)) != NULL) {
-		worker_receive(worker, source, block, count);
+	while (budget > 0 && rli_mesh_take(worker->port, source, &taken)) {
+		worker_receive(worker, source, taken.block, taken.count);
 		budget--;
 	}
 	if (budget == 0) {

@@ -25,6 +25,8 @@ static struct {
 	struct mesh_out *out; /* of from, to to */
 	uint64_t sent; /* numbers so far */
 	uint64_t got;
+	uint32_t taken; /* in the last block */
+	bool notifies; /* it has nothing but notifications */
 } bed;
 
 static inline int
@@ -109,26 +111,26 @@ bed_is_marked(struct mesh_port *port, uint32_t by)
 static inline struct mesh_block *
 bed_take(void)
 {
-	uint32_t count;
-	struct mesh_block *block = rli_mesh_take(bed.to, BED_FROM, &count);
+	struct mesh_taken taken;
 
-	if (block == NULL) {
+	if (!rli_mesh_take(bed.to, BED_FROM, &taken)) {
 		return NULL;
 	}
-	assert_int_equal(count, block->count);
-	for (uint32_t i = 0; i < count; i++) {
-		assert_int_equal(block->envelopes[i].from, ++bed.got);
+	bed.taken = taken.count;
+	bed.notifies = taken.notifies;
+	for (uint32_t i = 0; i < taken.count; i++) {
+		assert_int_equal(taken.block->envelopes[i].from, ++bed.got);
 	}
-	return block;
+	return taken.block;
 }
 
 /* Whoever has no block of @source finds none. */
 static inline bool
 bed_is_empty(struct mesh_port *port, uint32_t source)
 {
-	uint32_t count;
+	struct mesh_taken taken;
 
-	return rli_mesh_take(port, source, &count) == NULL;
+	return !rli_mesh_take(port, source, &taken);
 }
 
 /* Give it home, with the receiver's flush. True: the sender has to look. */

@@ -255,9 +255,6 @@ mesh_fill(uint32_t from, uint32_t to)
 
 	while ((envelope = rli_mesh_stage_block(port, to, 0)) != NULL) {
 		*envelope = (struct envelope){ .to = id_pack(UINT32_MAX, to, 0) }; /* nobody's */
-		if (port->out[to].staged->count == MESH_BLOCK_ENVELOPES) {
-			rli_mesh_staged_full(port, to);
-		}
 	}
 }
 

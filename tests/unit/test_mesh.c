@@ -107,7 +107,7 @@ mesh_filled_has_no_room_until_a_block_is_home(void **state)
 	assert_true(bed_flush());
 
 	block = bed_take();
-	assert_int_equal(block->count, MESH_BLOCK_ENVELOPES);
+	assert_int_equal(bed.taken, MESH_BLOCK_ENVELOPES);
 	assert_false(bed_stage()); /* taken is not home */
 	assert_true(bed_return(block));
 	assert_true(bed_is_marked(bed.from, BED_TO));
@@ -316,6 +316,54 @@ mesh_report_done_gives_room_to_who_waits(void **state)
 	assert_false(bed.out->wants);
 }
 
+/* One notification, as rl_shard_notify() stages it. */
+static void
+stage_notify(void)
+{
+	struct envelope *envelope = rli_mesh_at_hand(bed.from, BED_TO)
+					    ? rli_mesh_next(bed.from, BED_TO)
+					    : rli_mesh_stage_block(bed.from, BED_TO, MESH_RESERVED);
+
+	assert_non_null(envelope);
+	envelope->from = ++bed.sent;
+}
+
+/* The receiver then need not look what is in it: a block with anything else must not say so. */
+static void
+mesh_block_of_notifications_alone_says_so(void **state)
+{
+	struct obligation obligation = { .envelope = { .from = 4 } };
+
+	(void)state;
+	for (uint32_t i = 0; i < MESH_BLOCK_ENVELOPES + 1; i++) {
+		stage_notify();
+	}
+	assert_true(bed_flush());
+	(void)bed_return(bed_take());
+	assert_true(bed.notifies);
+	(void)bed_return(bed_take());
+	assert_true(bed.notifies);
+
+	stage_notify();
+	assert_true(bed_stage());
+	assert_true(bed_flush());
+	(void)bed_return(bed_take());
+	assert_false(bed.notifies);
+
+	list_node_init(&obligation.node);
+	stage_notify();
+	obligation.envelope.from = ++bed.sent;
+	assert_true(rli_mesh_oblige(bed.from, BED_TO, &obligation));
+	assert_true(bed_flush());
+	(void)bed_return(bed_take());
+	assert_false(bed.notifies);
+
+	stage_notify();
+	assert_true(bed_flush());
+	assert_non_null(bed_take());
+	assert_true(bed.notifies);
+}
+
 #define MANY 256
 
 static void
@@ -402,6 +450,7 @@ main(void)
 		on_mesh(mesh_return_is_announced_when_it_matters),
 		on_mesh(mesh_reports_are_listed_each),
 		on_mesh(mesh_report_done_gives_room_to_who_waits),
+		on_mesh(mesh_block_of_notifications_alone_says_so),
 		cmocka_unit_test(mesh_sources_of_many_shards_are_found_in_rotation),
 		on_mesh(mesh_flush_names_every_destination),
 	};
