@@ -345,8 +345,11 @@ void
 rli_actors_flush_mesh(struct rl_shard *shard)
 {
 	uint64_t wake[MESH_WORDS] = { 0 };
+	bool any = rli_mesh_flush(shard->port, wake);
 
-	if (rli_mesh_flush(shard->port, wake)) {
+	counters_add(&shard->counters, msgs_sent, shard->port->published);
+	shard->port->published = 0;
+	if (any) {
 		for (uint32_t w = 0; w * 64 < shard->count; w++) {
 			for (uint64_t left = wake[w]; left != 0; left &= left - 1) {
 				rli_wake(shard,

@@ -89,27 +89,46 @@ send_is_allowed(const struct rl_shard *shard, uint32_t kind, size_t len)
 	return shard == rli_shard_current && kind >= RL_MSG_USER && len <= RL_MSG_INLINE_MAX;
 }
 
+/* In a mailbox; what leaves for other shards is counted when it is published. */
 __attribute__((always_inline)) static inline void
 send_fill(struct rl_shard *shard, struct envelope *envelope, uint32_t head, uint32_t kind,
 	  const void *data, size_t len)
 {
-	envelope->kind = kind;
-	envelope->head = head | (uint32_t)len;
+	envelope->what = envelope_what(kind, head | (uint32_t)len);
 	envelope_copy_payload(envelope->payload, data, len);
 	counters_add(&shard->counters, msgs_sent, 1);
 }
 
-/* To an actor of another shard. @from is NULL in a hook. */
-static int
-send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
-	  const void *data, size_t len)
+/*
+ * In a block that leaves for another shard; counted when it is published. Every store counts here:
+ * see envelope_copy_payload().
+ */
+__attribute__((always_inline)) static inline void
+send_fill_away(const struct rl_shard *shard, struct envelope *envelope, const struct rl_actor *from,
+	       uint64_t to, uint32_t kind, const void *data, size_t len)
 {
-	uint32_t head = shard->actors->message_head;
+	uint32_t head = shard->actors->message_head | (uint32_t)len;
+
+	if (from != NULL && from->def->reports) {
+		head |= ENVELOPE_F_REPORT << 8;
+	}
+	envelope_store_pair(&envelope->ref, 0, to); /* no reply is wanted */
+	envelope_store_pair(&envelope->from, from == NULL ? 0 : from->id,
+			    envelope_what(kind, head));
+	envelope_copy_payload(envelope->payload, data, len);
+}
+
+/* When no block is being filled, or something is wrong; in the order of the answers. */
+__attribute__((noinline)) static int
+send_away_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
+		 const void *data, size_t len)
+{
 	struct envelope *envelope;
 
-	if (shard->actors->cut) {
-		return -ESHUTDOWN;
+	if (!send_is_allowed(shard, kind, len) || shard->actors->cut) {
+		return send_refused(shard, kind, len);
 	}
+	RL_ASSERT(from == NULL || from->running);
 	if (id_shard(to) >= shard->count || id_generation(to) == 0) {
 		return -ENOENT;
 	}
@@ -117,30 +136,44 @@ send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint
 	if (envelope == NULL) {
 		return from == NULL ? -EAGAIN : send_away_refused(shard, id_shard(to));
 	}
-	envelope->ref = 0;
-	envelope->to = to;
-	envelope->from = from == NULL ? 0 : from->id;
-	if (from != NULL && from->def->reports) {
-		head |= ENVELOPE_F_REPORT << 8;
-	}
-	send_fill(shard, envelope, head, kind, data, len);
+	send_fill_away(shard, envelope, from, to, kind, data, len);
 	return 0;
 }
 
-/* Whatever is not the common case; every check is made again, in the order of the answers. */
+/*
+ * To an actor of another shard. @from is NULL in a hook. The common case, a block for that shard is
+ * being filled, is written out: no call leaves it, so it needs no stack.
+ */
+static int
+send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
+	  const void *data, size_t len)
+{
+	uint32_t number = id_shard(to);
+
+	if (!send_is_allowed(shard, kind, len) || shard->actors->cut || number >= shard->count ||
+	    id_generation(to) == 0 || !rli_mesh_at_hand(shard->port, number)) {
+		return send_away_slowly(shard, from, to, kind, data, len);
+	}
+	RL_ASSERT(from == NULL || from->running);
+	rli_mesh_mix(shard->port, number);
+	send_fill_away(shard, rli_mesh_next(shard->port, number), from, to, kind, data, len);
+	return 0;
+}
+
+/* Whatever is not the common case here; every check is made again, in the order of the answers. */
 __attribute__((noinline)) static int
 send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
 	    const void *data, size_t len)
 {
 	struct envelope *envelope;
 
+	if (id_shard(to) != shard->id) {
+		return send_away(shard, from, to, kind, data, len);
+	}
 	if (!send_is_allowed(shard, kind, len)) {
 		return send_refused(shard, kind, len);
 	}
 	RL_ASSERT(from == NULL || from->running);
-	if (id_shard(to) != shard->id) {
-		return send_away(shard, from, to, kind, data, len);
-	}
 	envelope = send_here(shard, to);
 	if (envelope == NULL) {
 		return send_here_refused(shard, to);
@@ -163,8 +196,10 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 	struct envelope *envelope = actors->envelopes.free;
 	struct rl_actor *actor;
 
-	if (!send_is_allowed(shard, kind, len) || id_shard(to.private_bits) != shard->id ||
-	    envelope == NULL) {
+	if (id_shard(to.private_bits) != shard->id) {
+		return send_away(shard, self, to.private_bits, kind, data, len);
+	}
+	if (!send_is_allowed(shard, kind, len) || envelope == NULL) {
 		return send_slowly(shard, self, to.private_bits, kind, data, len);
 	}
 	RL_ASSERT(self->running);
@@ -188,6 +223,15 @@ rl_shard_send(struct rl_shard *shard, rl_actor_id to, uint32_t kind, const void 
 	return send_slowly(shard, NULL, to.private_bits, kind, data, len);
 }
 
+/* In a block that leaves for another shard; see send_fill_away(). */
+__attribute__((always_inline)) static inline void
+notify_fill(const struct actors *actors, struct envelope *envelope, uint32_t kind, const void *data,
+	    size_t len)
+{
+	envelope->what = envelope_what(kind, actors->notify_head | (uint32_t)len);
+	envelope_copy_payload(envelope->payload, data, len);
+}
+
 /* Whatever is not the common case; the order of the checks is that of the answers. */
 __attribute__((noinline)) static int
 notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *data, size_t len)
@@ -206,13 +250,14 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 		if (envelope == NULL) {
 			return -ENOBUFS;
 		}
-	} else {
-		envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
-		if (envelope == NULL) {
-			return send_away_refused(shard, to);
-		}
+		send_fill(shard, envelope, actors->notify_head, kind, data, len);
+		return 0;
 	}
-	send_fill(shard, envelope, actors->notify_head, kind, data, len);
+	envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
+	if (envelope == NULL) {
+		return send_away_refused(shard, to);
+	}
+	notify_fill(actors, envelope, kind, data, len);
 	return 0;
 }
 
@@ -227,8 +272,7 @@ rl_shard_notify(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *
 	    !rli_mesh_at_hand(shard->port, to)) {
 		return notify_slowly(shard, to, kind, data, len);
 	}
-	send_fill(shard, rli_mesh_next(shard->port, to), shard->actors->notify_head, kind, data,
-		  len);
+	notify_fill(shard->actors, rli_mesh_next(shard->port, to), kind, data, len);
 	return 0;
 }
 

@@ -53,14 +53,19 @@ struct envelope {
 	};
 	uint64_t to; /* in a mailbox: the request that wants a reply, or 0 */
 	uint64_t from;
-	uint32_t kind;
 	union {
 		struct {
-			uint8_t len;
-			uint8_t class; /* enum envelope_class and ENVELOPE_F_* */
-			int16_t shard; /* the sender's */
+			uint32_t kind;
+			union {
+				struct {
+					uint8_t len;
+					uint8_t class; /* enum envelope_class and ENVELOPE_F_* */
+					int16_t shard; /* the sender's */
+				};
+				uint32_t head; /* all three at once, see envelope_head() */
+			};
 		};
-		uint32_t head; /* all three at once, see envelope_head() */
+		uint64_t what; /* kind and head at once, see envelope_what() */
 	};
 	uint8_t payload[RL_MSG_INLINE_MAX];
 };
@@ -78,34 +83,59 @@ envelope_head(uint32_t shard, uint32_t class)
 	return class << 8 | shard << 16;
 }
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "envelope_head() knows the byte order");
+static inline uint64_t
+envelope_what(uint32_t kind, uint32_t head)
+{
+	return kind | (uint64_t)head << 32;
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "both know the byte order");
 _Static_assert(sizeof(struct envelope) == 64, "an envelope is a cache line");
 
-/* Eight bytes, whatever is written there; one load and one store. */
-static inline void
-envelope_copy_word(uint8_t *to, const uint8_t *from)
+/* Two words that are written with one store. */
+typedef uint64_t envelope_pair __attribute__((vector_size(16)));
+
+__attribute__((always_inline)) static inline void
+envelope_store_pair(void *to, uint64_t first, uint64_t second)
 {
-	memcpy(to, from, 8);
+	envelope_pair pair = { first, second };
+
+	memcpy(to, &pair, sizeof(pair));
+}
+
+/* Hides from the compiler that two words come from one place: it would load them as a vector. */
+__attribute__((always_inline)) static inline uint64_t
+envelope_word(const uint8_t *from)
+{
+	uint64_t word;
+
+	memcpy(&word, from, sizeof(word));
+	__asm__("" : "+r"(word));
+	return word;
 }
 
 /*
- * Up to RL_MSG_INLINE_MAX bytes, in words that may overlap; that is cheaper than a copy of any
- * length. Words, and not vectors of 16 bytes: what is sent was mostly written just now, member by
- * member, and a load that spans several stores waits until all of them have left the store buffer,
- * behind whatever was written to other cores' cache lines before.
+ * Up to RL_MSG_INLINE_MAX bytes, in pieces that may overlap.
+ *
+ * Read in words, not in vectors: what is sent was mostly written just now, member by member, and a
+ * load that spans several stores waits until all of them have left the store buffer. Written in
+ * vectors, because that buffer is what bounds a sender: a store to a line that another core has
+ * read stays there until the line is back, and all later ones behind it.
  */
 __attribute__((always_inline)) static inline void
 envelope_copy_payload(uint8_t *to, const void *data, size_t len)
 {
 	const uint8_t *from = data;
 
-	if (len >= 8) {
-		envelope_copy_word(to, from);
-		envelope_copy_word(to + len - 8, from + len - 8);
+	if (len >= 16) {
+		envelope_store_pair(to, envelope_word(from), envelope_word(from + 8));
 		if (len > 16) {
-			envelope_copy_word(to + 8, from + 8);
-			envelope_copy_word(to + len - 16, from + len - 16);
+			envelope_store_pair(to + len - 16, envelope_word(from + len - 16),
+					    envelope_word(from + len - 8));
 		}
+	} else if (len >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + len - 8, from + len - 8, 8);
 	} else if (len >= 4) {
 		memcpy(to, from, 4);
 		memcpy(to + len - 4, from + len - 4, 4);

@@ -102,6 +102,7 @@ struct mesh_out {
 	struct list obliged; /* obligations without room; then staged has none either */
 	struct list waiters; /* of the actor module: who was told -EAGAIN */
 	uint32_t free_count;
+	uint32_t obligations; /* in the staged block */
 	uint32_t pushed_at; /* position in the forward ring */
 	uint32_t home_at; /* position in the reverse ring */
 	struct mesh_block *free[MESH_BLOCKS];
@@ -127,6 +128,7 @@ struct mesh_port {
 	uint32_t next_source; /* where the next round begins, so that all get their turn */
 	bool stopping; /* every block is wanted home */
 	bool any_returned; /* since the last flush */
+	uint64_t published; /* envelopes but obligations, since somebody set it to 0 */
 	uint64_t returned[MESH_WORDS]; /* to whom */
 	uint64_t told[MESH_WORDS]; /* to whom with reports in it */
 	struct list dirty; /* of struct mesh_out */
@@ -180,6 +182,15 @@ rli_mesh_next(struct mesh_port *port, uint32_t to)
 	return envelope;
 }
 
+/* What was taken is no notification. */
+static inline void
+rli_mesh_mix(struct mesh_port *port, uint32_t to)
+{
+	if (!port->out[to].mixed) {
+		port->out[to].mixed = !RL_MUTANT(MIXED_FORGOTTEN);
+	}
+}
+
 /*
  * Room for one envelope to @to, to be filled at once; NULL: no block has room, and its coming home
  * will be announced.
@@ -191,7 +202,7 @@ rli_mesh_stage(struct mesh_port *port, uint32_t to)
 					    ? rli_mesh_next(port, to)
 					    : rli_mesh_stage_block(port, to, MESH_RESERVED);
 
-	port->out[to].mixed = !RL_MUTANT(MIXED_FORGOTTEN); /* not only notifications */
+	rli_mesh_mix(port, to);
 	return envelope;
 }
 

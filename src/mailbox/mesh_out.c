@@ -12,7 +12,7 @@
  * Blocks that are used before the reverse ring is looked at: each look costs the lines of that
  * ring, and an idle pair touches no more memory than these few.
  */
-#define MESH_CYCLE 4
+#define MESH_CYCLE 3
 
 /*
  * Say so to @to, in one of its sets. pairs with: mesh_exchange() for what was pushed before;
@@ -120,6 +120,7 @@ mesh_push_staged(struct mesh_port *port, struct mesh_out *out)
 	uint32_t tag = (uint32_t)(out->next - out->staged->envelopes);
 
 	RL_DEBUG_ASSERT(tag > 0);
+	port->published += tag - out->obligations;
 	if (!out->mixed) {
 		tag |= MESH_TAG_NOTIFIES;
 	}
@@ -181,6 +182,7 @@ mesh_next_block(struct mesh_port *port, struct mesh_out *out, uint32_t reserved)
 	out->staged = block;
 	out->next = block->envelopes;
 	out->mixed = false;
+	out->obligations = 0;
 	return true;
 }
 
@@ -214,6 +216,19 @@ rli_mesh_stage_block(struct mesh_port *port, uint32_t to, uint32_t reserved)
 	return mesh_staged_next(port, out);
 }
 
+/* NULL: not even a reserved block has room. */
+static struct envelope *
+mesh_stage_obligation(struct mesh_port *port, struct mesh_out *out)
+{
+	struct envelope *envelope = rli_mesh_stage_block(port, mesh_out_number(port, out), 0);
+
+	if (envelope != NULL) {
+		out->mixed = true;
+		out->obligations++;
+	}
+	return envelope;
+}
+
 bool
 rli_mesh_oblige(struct mesh_port *port, uint32_t to, struct obligation *obligation)
 {
@@ -222,8 +237,7 @@ rli_mesh_oblige(struct mesh_port *port, uint32_t to, struct obligation *obligati
 
 	RL_ASSERT(!rli_obligation_waits(obligation));
 	if (list_is_empty(&out->obliged)) {
-		envelope = rli_mesh_stage_block(port, to, 0);
-		out->mixed = true;
+		envelope = mesh_stage_obligation(port, out);
 	}
 	if (envelope == NULL && RL_MUTANT(OBLIGATION_OVERTAKEN)) {
 		list_push_front(&out->obliged, &obligation->node);
@@ -241,18 +255,16 @@ rli_mesh_oblige(struct mesh_port *port, uint32_t to, struct obligation *obligati
 static void
 mesh_place_obliged(struct mesh_port *port, struct mesh_out *out)
 {
-	uint32_t to = mesh_out_number(port, out);
 	struct envelope *envelope;
 
 	while (!list_is_empty(&out->obliged)) {
 		struct obligation *obligation =
 			list_entry(list_first(&out->obliged), struct obligation, node);
 
-		envelope = rli_mesh_stage_block(port, to, 0);
+		envelope = mesh_stage_obligation(port, out);
 		if (envelope == NULL) {
 			return;
 		}
-		out->mixed = true;
 		list_remove(&obligation->node);
 		*envelope = obligation->envelope;
 		if (obligation->last) {
