@@ -209,7 +209,17 @@ turn_timers(struct rl_shard *shard)
 static inline void
 actor_run(struct rl_actor *actor, uint32_t budget)
 {
-	(void)rli_actor_run(actor, budget);
+	if (actor->gait == ACTOR_GAIT_STEADY && actor->mailbox.count > 0) {
+		rli_actor_run_messages(actor, budget);
+		if (actor->gait == ACTOR_GAIT_STEADY) {
+			if (actor->mailbox.count > 0) {
+				rli_actor_ready(actor);
+			}
+			return;
+		}
+	} else {
+		(void)rli_actor_run(actor, budget);
+	}
 	if (actor->life == ACTOR_ENDING) {
 		rli_actor_stop(actor);
 	} else if (rli_actor_has_work(actor)) {
@@ -230,13 +240,20 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	uint32_t count = 0;
 
 	actors->ready_conns = &actors->later;
-	while (count < budget && (actor = rli_actor_next(&actors->ready)) != NULL) {
+	actors->runs = true;
+	while (count < budget && ((actor = rli_actor_alone(actors)) != NULL ||
+				  (actor = rli_actor_next(&actors->ready)) != NULL)) {
 		if (actor->conn == NULL) {
 			actor_run(actor, shard->config->actor_batch_max);
 		} else {
 			rli_conn_run(actor, shard->config->actor_batch_max);
 		}
 		count++;
+	}
+	actors->runs = false;
+	actor = rli_actor_alone(actors);
+	if (actor != NULL) {
+		list_push_front(&actors->ready, &actor->ready); /* it was first */
 	}
 	actors->ready_conns = &actors->ready;
 	list_splice_back(&actors->ready, &actors->later);
@@ -525,8 +542,7 @@ rli_loop_close(struct rl_shard *shard)
 	}
 	rli_hooks_stop(shard);
 	while (shard->actors->notifies.count > 0) {
-		rli_mailbox_release(&shard->actors->envelopes,
-				    rli_mailbox_pop(&shard->actors->notifies));
+		rli_letter_give(&shard->actors->letters, rli_mailbox_pop(&shard->actors->notifies));
 		counters_add(&shard->counters, undelivered.stopping, 1);
 	}
 	rli_shard_detach(shard);

@@ -189,7 +189,7 @@ room_join(struct rl_actor *self, const struct rl_msg *msg)
 	if (number == CHAT_MEMBERS_MAX) {
 		return rl_actor_reply_failed(self, msg->user.request, -ENOSPC);
 	}
-	if (room_has_nick(room, msg->user.data)) {
+	if (room_has_nick(room, (const char *)msg->user.data)) {
 		return rl_actor_reply_failed(self, msg->user.request, -EEXIST);
 	}
 	member = &room->members[number];
@@ -215,7 +215,7 @@ static int
 room_rename(struct rl_actor *self, const struct rl_msg *msg, struct member *member, uint32_t number)
 {
 	struct room *room = rl_actor_state(self);
-	const char *nick = msg->user.data;
+	const char *nick = (const char *)msg->user.data;
 
 	if (room_has_nick(room, nick)) {
 		return rl_actor_reply_failed(self, msg->user.request, -EEXIST);
@@ -349,7 +349,7 @@ static int
 hall_open(struct rl_actor *self, const struct rl_msg *msg)
 {
 	struct hall *hall = rl_actor_state(self);
-	uint32_t i = hall_find(hall, msg->user.data);
+	uint32_t i = hall_find(hall, (const char *)msg->user.data);
 	int rc = -ENOSPC;
 
 	if (i < CHAT_ROOMS_MAX && hall->names[i][0] == '\0') {

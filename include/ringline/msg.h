@@ -142,12 +142,14 @@ struct rl_msg {
 			int error;
 		} undelivered;
 		struct {
-			/** The payload of a program's own message, aligned for any type. */
-			const void *data;
 			/** Names the reply that is owed; "no request" when none is. */
 			rl_request_id request;
 			/** The shard that it came from; RL_SHARD_NONE: a foreign thread. */
 			uint32_t shard;
+			/** Ringline's own. */
+			uint32_t private_bits;
+			/** The payload of a program's own message, aligned for any type. */
+			uint8_t data[RL_MSG_INLINE_MAX] RL_ALIGNED(16);
 		} user;
 	};
 };

@@ -24,6 +24,7 @@
 
 #define RL_EXPORT     __attribute__((visibility("default")))
 #define RL_MUST_CHECK __attribute__((warn_unused_result))
+#define RL_ALIGNED(n) __attribute__((aligned(n)))
 
 RL_BEGIN_DECLS
 

@@ -55,6 +55,7 @@ rli_actors_init(struct rl_shard *shard)
 	list_init(&actors->later);
 	actors->ready_conns = &actors->ready;
 	actors->mailbox_max = config->mailbox_max;
+	actors->notifies.limit = UINT32_MAX; /* the pool bounds them */
 	actors->message_head = envelope_head(shard->id, ENVELOPE_MESSAGE);
 	actors->notify_head = envelope_head(shard->id, ENVELOPE_NOTIFY);
 	for (uint32_t i = 0; rc == 0 && i < ACTOR_STATE_CLASSES; i++) {
@@ -65,7 +66,7 @@ rli_actors_init(struct rl_shard *shard)
 		rc = rli_slab_init(&actors->timers, sizeof(struct actor_timer), config->timers_max);
 	}
 	if (rc == 0) {
-		rc = rli_envelope_pool_init(&actors->envelopes, config->messages_max);
+		rc = rli_letter_pool_init(&actors->letters, config->messages_max);
 	}
 	return rc == 0 ? actors_init_ties(shard) : rc;
 }
@@ -85,7 +86,7 @@ rli_actors_fini(struct rl_shard *shard)
 	rli_slab_fini(&actors->leases);
 	rli_slab_fini(&actors->rooms);
 	rli_names_fini(shard);
-	rli_envelope_pool_fini(&actors->envelopes);
+	rli_letter_pool_fini(&actors->letters);
 }
 
 int
@@ -147,7 +148,7 @@ actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor
 	actor->shard = shard;
 	actor->receive = def->receive;
 	actor->conn = NULL;
-	actor->mailbox = (struct mailbox){ 0 };
+	actor->mailbox = (struct mailbox){ .limit = shard->actors->mailbox_max };
 	actor->life = ACTOR_STARTING;
 	actor->running = false;
 	actor->started = false;
@@ -198,6 +199,12 @@ rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *ar
 }
 
 void
+rli_actor_enlist(struct actors *actors, struct rl_actor *actor)
+{
+	list_push_back(actor->conn == NULL ? &actors->ready : actors->ready_conns, &actor->ready);
+}
+
+void
 rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error)
 {
 	RL_ASSERT(actor->life != ACTOR_FREE);
@@ -205,6 +212,7 @@ rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error)
 		return;
 	}
 	actor->life = ACTOR_ENDING;
+	actor->mailbox.limit = 0;
 	actor->reason = (uint8_t)reason;
 	actor->error = error;
 	rli_actor_ready(actor);
@@ -214,12 +222,11 @@ rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error)
 static void
 actor_lose_messages(struct rl_actor *actor)
 {
-	struct envelope_pool *pool = &actor->shard->actors->envelopes;
-	uint64_t lost = 0;
+	struct letter_pool *pool = &actor->shard->actors->letters;
+	uint64_t lost = actor->mailbox.count;
 
-	while (actor->mailbox.first != NULL) {
-		rli_mailbox_release(pool, rli_mailbox_pop(&actor->mailbox));
-		lost++;
+	while (actor->mailbox.count > 0) {
+		rli_letter_give(pool, rli_mailbox_pop(&actor->mailbox));
 	}
 	if (lost > 0 && actor->shard->actors->cut) {
 		counters_add(&actor->shard->counters, undelivered.stopping, lost);
@@ -293,6 +300,9 @@ rli_actor_stop(struct rl_actor *actor)
 	actor_lose_messages(actor);
 	actor_untie(actor);
 	actor_state_give(actors, actor);
+	if (actors->alone == actor) {
+		rli_actor_accompany(actors);
+	}
 	list_remove(&actor->ready);
 	actor->life = ACTOR_FREE;
 	actor->id = ACTOR_ID_FREE(actor->id);

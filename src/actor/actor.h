@@ -70,10 +70,15 @@ struct rl_actor {
 	void *state;
 	struct conn *conn; /* its stream; NULL: none */
 	struct mailbox mailbox;
-	uint8_t life; /* enum actor_state */
-	bool running; /* its handler is on the stack */
-	bool urgent; /* something but a message may wait */
-	bool started; /* RL_MSG_START was delivered */
+	union {
+		struct {
+			uint8_t life; /* enum actor_state */
+			bool running; /* its handler is on the stack */
+			bool urgent; /* something but a message may wait */
+			bool started; /* RL_MSG_START was delivered */
+		};
+		uint32_t gait; /* all four at once, see ACTOR_GAIT_* */
+	};
 	uint8_t shutdown_due : 1; /* RL_MSG_SHUTDOWN is to be delivered */
 	uint8_t room_told : 1; /* RL_MSG_ROOM was delivered since its stream last looked */
 	uint8_t noticed : 5; /* notices in a row while messages waited, up to NOTICES_IN_A_ROW */
@@ -86,6 +91,10 @@ struct rl_actor {
 	struct list owed;
 	struct list notices;
 };
+
+/* Nothing but messages is to be delivered: started, not urgent, not ending. */
+#define ACTOR_GAIT_STEADY  (ACTOR_RUNNING | 1u << 24)
+#define ACTOR_GAIT_HANDLES (ACTOR_GAIT_STEADY | 1u << 8) /* and its handler is on the stack */
 
 #define NOTICES_IN_A_ROW 16 /* then a message goes first */
 
@@ -108,9 +117,15 @@ struct notified {
 
 struct actors {
 	struct slab slab;
-	struct envelope_pool envelopes;
+	struct letter_pool letters;
 	struct list ready;
 	struct list later; /* connections that became ready in this phase of actors */
+	/*
+	 * While actors run: the one that became ready when nobody else was. Two that talk to each
+	 * other need no list.
+	 */
+	struct rl_actor *alone;
+	bool runs; /* this is the phase of actors */
 	struct list *ready_conns; /* where a connection goes: ready, or later */
 	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
@@ -165,19 +180,40 @@ rli_actor_resolve(const struct rl_shard *shard, uint64_t id)
 	return actor->id == id ? actor : NULL;
 }
 
+/* The longer half of rli_actor_ready(): it is not linked. */
+void rli_actor_enlist(struct actors *actors, struct rl_actor *actor);
+
 /*
  * Put it on the ready list; the one place where that happens. Also while its handler runs.
  * PATH-4 make ready: whoever has something for an actor says so here, and only here.
  */
 static inline void
+rli_actor_ready_on(struct actors *actors, struct rl_actor *actor)
+{
+	if (list_is_linked(&actor->ready)) {
+		return;
+	}
+	if (actors->runs && actors->alone == NULL && actor->conn == NULL &&
+	    list_is_empty(&actors->ready)) {
+		actors->alone = actor;
+		actor->ready.next = NULL; /* on no list, and linked all the same */
+	} else {
+		rli_actor_enlist(actors, actor);
+	}
+}
+
+static inline void
 rli_actor_ready(struct rl_actor *actor)
 {
-	struct actors *actors = actor->shard->actors;
+	rli_actor_ready_on(actor->shard->actors, actor);
+}
 
-	if (!list_is_linked(&actor->ready)) {
-		list_push_back(actor->conn == NULL ? &actors->ready : actors->ready_conns,
-			       &actor->ready);
-	}
+/* It is not alone any more: about to run, or to be on the list, or gone. */
+static inline void
+rli_actor_accompany(struct actors *actors)
+{
+	list_node_init(&actors->alone->ready);
+	actors->alone = NULL;
 }
 
 /* The same for what is no message: it goes before them. */

@@ -7,6 +7,7 @@
 #include "actor/actor_mesh.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <ringline/shard.h>
 
@@ -258,7 +259,7 @@ notify_deliver(struct rl_shard *shard, notify_fn hook, struct rl_msg *msg,
 	}
 	msg->kind = envelope->kind;
 	msg->len = envelope->len;
-	msg->user.data = envelope->payload;
+	memcpy(msg->user.data, envelope->payload, sizeof(envelope->payload));
 	hook(shard, msg);
 	return 1;
 }
@@ -309,14 +310,17 @@ mesh_deliver_notifies(struct rl_shard *shard)
 	struct actors *actors = shard->actors;
 	notify_fn hook = notify_hook(shard);
 	uint32_t delivered = 0;
-	struct rl_msg msg;
 
 	for (uint32_t left = actors->notifies.count; left > 0; left--) {
-		struct envelope *envelope = rli_mailbox_pop(&actors->notifies);
+		struct letter *letter = rli_mailbox_pop(&actors->notifies);
 
-		notify_init(&msg, (uint32_t)(int32_t)envelope->shard);
-		delivered += notify_deliver(shard, hook, &msg, envelope);
-		rli_mailbox_release(&actors->envelopes, envelope);
+		if (hook == NULL) {
+			(void)rli_actor_undelivered(shard, -ENOENT);
+		} else {
+			hook(shard, &letter->msg);
+			delivered++;
+		}
+		rli_letter_give(&actors->letters, letter);
 	}
 	counters_add(&shard->counters, msgs_delivered, delivered);
 }

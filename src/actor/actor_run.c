@@ -146,7 +146,8 @@ run_urgent(struct rl_actor *actor)
 	return true;
 }
 
-static void
+/* The answer was not 0. */
+__attribute__((noinline)) static void
 run_answered(struct rl_actor *actor, const struct rl_msg *msg, int answer)
 {
 	if (answer == RL_CONN_SEND_HIGH) {
@@ -163,35 +164,45 @@ run_answered(struct rl_actor *actor, const struct rl_msg *msg, int answer)
 
 /*
  * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
- * Messages, as long as nothing comes up that goes before them.
+ * What the handler gets is the letter itself.
  */
-static uint32_t
-run_messages(struct rl_actor *actor, uint32_t budget)
+uint32_t
+rli_actor_run_messages(struct rl_actor *actor, uint32_t budget)
 {
 	struct actors *actors = actor->shard->actors;
 	uint32_t left = budget;
-	struct rl_msg msg;
 
-	run_begin(actors, actor);
+	actor->noticed = 0;
+	RL_ASSERT(actors->running == NULL);
+	actors->running = actor;
+	if (actor->gait == ACTOR_GAIT_STEADY) {
+		actor->gait =
+			ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
+	} else {
+		actor->running = true; /* something urgent has to wait for one message */
+	}
 	do {
-		struct envelope *envelope = rli_mailbox_pop(&actor->mailbox);
+		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 		int answer;
 
-		msg.kind = envelope->kind;
-		msg.len = envelope->len;
-		msg.from.private_bits = envelope->from;
-		msg.user.data = envelope->payload;
-		msg.user.request.private_bits = envelope->to;
-		msg.user.shard = (uint32_t)(int32_t)envelope->shard;
-		answer = actor->receive(actor, &msg);
-		rli_mailbox_release(&actors->envelopes, envelope);
-		left--;
-		if (answer != 0) {
-			run_answered(actor, &msg, answer);
+		__builtin_prefetch(actor->mailbox.first);
+		if (letter->msg.user.private_bits != 0) {
+			letter->msg.user.request.private_bits =
+				rli_promise_id(actor->shard, letter->msg.user.private_bits - 1);
 		}
-	} while (left > 0 && actor->mailbox.first != NULL && actor->life == ACTOR_RUNNING &&
-		 !actor->urgent);
-	run_end(actors, actor);
+		answer = actor->receive(actor, &letter->msg);
+		if (answer != 0) {
+			run_answered(actor, &letter->msg, answer);
+		}
+		rli_letter_give(&actors->letters, letter);
+		left--;
+	} while (left > 0 && actor->mailbox.count > 0 && actor->gait == ACTOR_GAIT_HANDLES);
+	actors->running = NULL;
+	if (actor->gait == ACTOR_GAIT_HANDLES) {
+		actor->gait = ACTOR_GAIT_STEADY;
+	} else {
+		actor->running = false;
+	}
 	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
 	return left;
 }
@@ -200,9 +211,8 @@ run_messages(struct rl_actor *actor, uint32_t budget)
 static bool
 run_is_urgent(const struct rl_actor *actor)
 {
-	return actor->urgent &&
-	       (actor->noticed < NOTICES_IN_A_ROW || actor->mailbox.first == NULL ||
-		actor->life != ACTOR_RUNNING || actor->shutdown_due);
+	return actor->urgent && (actor->noticed < NOTICES_IN_A_ROW || actor->mailbox.count == 0 ||
+				 actor->life != ACTOR_RUNNING || actor->shutdown_due);
 }
 
 uint32_t
@@ -211,9 +221,8 @@ rli_actor_run(struct rl_actor *actor, uint32_t budget)
 	while (budget > 0 && actor->life != ACTOR_ENDING) {
 		if (run_is_urgent(actor)) {
 			budget -= run_urgent(actor) ? 1 : 0;
-		} else if (actor->mailbox.first != NULL) {
-			actor->noticed = 0;
-			budget = run_messages(actor, budget);
+		} else if (actor->mailbox.count > 0) {
+			budget = rli_actor_run_messages(actor, budget);
 		} else {
 			break;
 		}

@@ -9,13 +9,25 @@
 
 #include "actor/actor.h"
 
-/* Take the next off @batch, or NULL. */
+/* Take the next off @batch, or NULL; in the phase of actors see rli_actor_alone(). */
 static inline struct rl_actor *
 rli_actor_next(struct list *batch)
 {
 	struct list_node *node = list_pop_front(batch);
 
 	return node == NULL ? NULL : list_entry(node, struct rl_actor, ready);
+}
+
+/* The one that is ready alone, before all of the list, or NULL. */
+static inline struct rl_actor *
+rli_actor_alone(struct actors *actors)
+{
+	struct rl_actor *actor = actors->alone;
+
+	if (actor != NULL) {
+		rli_actor_accompany(actors);
+	}
+	return actor;
 }
 
 /*
@@ -36,11 +48,17 @@ void rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer);
  */
 uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 
+/*
+ * Messages alone, as long as nothing comes up that goes before them; one is there. The actor is
+ * RUNNING. Returns the budget that is left.
+ */
+uint32_t rli_actor_run_messages(struct rl_actor *actor, uint32_t budget);
+
 /* Something for rli_actor_run() is there. */
 static inline bool
 rli_actor_has_work(const struct rl_actor *actor)
 {
-	return actor->mailbox.first != NULL ||
+	return actor->mailbox.count > 0 ||
 	       (actor->urgent && (actor->life == ACTOR_STARTING || actor->shutdown_due ||
 				  !list_is_empty(&actor->notices)));
 }

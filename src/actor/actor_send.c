@@ -40,26 +40,24 @@ send_here_refused(const struct rl_shard *shard, uint64_t to)
 	if (actor == NULL || actor->life == ACTOR_ENDING) {
 		return -ENOENT;
 	}
-	return actor->mailbox.count >= shard->actors->mailbox_max ? -EAGAIN : -ENOBUFS;
+	return actor->mailbox.count >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
 }
 
-/* An envelope at the end of the mailbox of @to, or NULL. */
-static inline struct envelope *
+/* A letter at the end of the mailbox of @to, or NULL. */
+static inline struct letter *
 send_here(const struct rl_shard *shard, uint64_t to)
 {
-	struct actors *actors = shard->actors;
 	struct rl_actor *actor = rli_actor_resolve(shard, to);
-	struct envelope *envelope;
+	struct letter *letter;
 
-	if (actor == NULL || actor->life == ACTOR_ENDING ||
-	    actor->mailbox.count >= actors->mailbox_max) {
+	if (actor == NULL) {
 		return NULL;
 	}
-	envelope = rli_mailbox_append(&actor->mailbox, &actors->envelopes);
-	if (envelope != NULL) {
+	letter = rli_mailbox_append(&actor->mailbox, &shard->actors->letters);
+	if (letter != NULL) {
 		rli_actor_ready(actor);
 	}
-	return envelope;
+	return letter;
 }
 
 /* There was no room to shard @to: who asked is told later. */
@@ -91,11 +89,14 @@ send_is_allowed(const struct rl_shard *shard, uint32_t kind, size_t len)
 
 /* In a mailbox; what leaves for other shards is counted when it is published. */
 __attribute__((always_inline)) static inline void
-send_fill(struct rl_shard *shard, struct envelope *envelope, uint32_t head, uint32_t kind,
+send_fill(struct rl_shard *shard, struct letter *letter, const struct rl_actor *from, uint32_t kind,
 	  const void *data, size_t len)
 {
-	envelope->what = envelope_what(kind, head | (uint32_t)len);
-	envelope_copy_payload(envelope->payload, data, len);
+	letter->msg.kind = kind;
+	letter->msg.len = (uint32_t)len;
+	letter->msg.from.private_bits = from == NULL ? 0 : from->id;
+	letter_set_source(letter, shard->id, 0); /* no reply is wanted */
+	letter_copy_payload(letter->msg.user.data, data, len);
 	counters_add(&shard->counters, msgs_sent, 1);
 }
 
@@ -165,7 +166,7 @@ __attribute__((noinline)) static int
 send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint32_t kind,
 	    const void *data, size_t len)
 {
-	struct envelope *envelope;
+	struct letter *letter;
 
 	if (id_shard(to) != shard->id) {
 		return send_away(shard, from, to, kind, data, len);
@@ -174,14 +175,19 @@ send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, ui
 		return send_refused(shard, kind, len);
 	}
 	RL_ASSERT(from == NULL || from->running);
-	envelope = send_here(shard, to);
-	if (envelope == NULL) {
+	letter = send_here(shard, to);
+	if (letter == NULL) {
 		return send_here_refused(shard, to);
 	}
-	envelope->to = 0; /* no reply is wanted */
-	envelope->from = from == NULL ? 0 : from->id;
-	send_fill(shard, envelope, shard->actors->message_head, kind, data, len);
+	send_fill(shard, letter, from, kind, data, len);
 	return 0;
+}
+
+/* With the arguments of rl_actor_send(), so that it can jump here with none of them moved. */
+__attribute__((noinline)) static int
+send_slowly_from(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *data, size_t len)
+{
+	return send_slowly(self->shard, self, to.private_bits, kind, data, len);
 }
 
 /*
@@ -193,27 +199,25 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 {
 	struct rl_shard *shard = self->shard;
 	struct actors *actors = shard->actors;
-	struct envelope *envelope = actors->envelopes.free;
+	struct letter *letter;
 	struct rl_actor *actor;
 
-	if (id_shard(to.private_bits) != shard->id) {
-		return send_away(shard, self, to.private_bits, kind, data, len);
-	}
-	if (!send_is_allowed(shard, kind, len) || envelope == NULL) {
-		return send_slowly(shard, self, to.private_bits, kind, data, len);
+	if (!send_is_allowed(shard, kind, len) || id_shard(to.private_bits) != shard->id) {
+		return send_slowly_from(self, to, kind, data, len);
 	}
 	RL_ASSERT(self->running);
 	actor = rli_actor_resolve(shard, to.private_bits);
-	if (actor == NULL || actor->life == ACTOR_ENDING ||
-	    actor->mailbox.count >= actors->mailbox_max) {
-		return send_slowly(shard, self, to.private_bits, kind, data, len);
+	if (actor == NULL || actor->mailbox.count >= actor->mailbox.limit) {
+		return send_slowly_from(self, to, kind, data, len);
 	}
-	rli_envelope_take_free(&actors->envelopes, envelope);
-	rli_mailbox_link(&actor->mailbox, envelope);
-	rli_actor_ready(actor);
-	envelope->to = 0; /* no reply is wanted */
-	envelope->from = self->id;
-	send_fill(shard, envelope, actors->message_head, kind, data, len);
+	letter = actors->letters.free;
+	if (letter == NULL) {
+		return send_slowly_from(self, to, kind, data, len);
+	}
+	rli_letter_take_free(&actors->letters, letter);
+	rli_mailbox_link(&actor->mailbox, letter);
+	rli_actor_ready_on(actors, actor);
+	send_fill(shard, letter, self, kind, data, len);
 	return 0;
 }
 
@@ -238,6 +242,7 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 {
 	struct actors *actors = shard->actors;
 	struct envelope *envelope;
+	struct letter *letter;
 
 	if (!send_is_allowed(shard, kind, len) || actors->cut) {
 		return send_refused(shard, kind, len);
@@ -246,11 +251,11 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 		return -EINVAL;
 	}
 	if (to == shard->id) {
-		envelope = rli_mailbox_append(&actors->notifies, &actors->envelopes);
-		if (envelope == NULL) {
+		letter = rli_mailbox_append(&actors->notifies, &actors->letters);
+		if (letter == NULL) {
 			return -ENOBUFS;
 		}
-		send_fill(shard, envelope, actors->notify_head, kind, data, len);
+		send_fill(shard, letter, NULL, kind, data, len);
 		return 0;
 	}
 	envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
@@ -279,20 +284,18 @@ rl_shard_notify(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *
 int
 rli_actor_post(struct rl_shard *shard, const struct envelope *envelope)
 {
-	struct envelope *stored;
+	struct letter *letter;
 
 	if (shard->actors->cut) {
 		return rli_actor_undelivered(shard, -ESHUTDOWN);
 	}
-	stored = send_here(shard, envelope->to);
-	if (stored == NULL) {
+	letter = send_here(shard, envelope->to);
+	if (letter == NULL) {
 		int rc = send_here_refused(shard, envelope->to);
 
 		return rli_actor_undelivered(shard, rc == -ENOBUFS ? -EAGAIN : rc);
 	}
-	*stored = *envelope;
-	stored->next = NULL;
-	stored->to = envelope->ref; /* the reply that is owed, or 0 */
+	letter_fill(letter, envelope, envelope->ref == 0 ? 0 : id_slot(envelope->ref) + 1);
 	return 0;
 }
 
@@ -300,12 +303,11 @@ int
 rli_shard_post(struct rl_shard *shard, const struct envelope *envelope)
 {
 	struct actors *actors = shard->actors;
-	struct envelope *stored = rli_mailbox_append(&actors->notifies, &actors->envelopes);
+	struct letter *letter = rli_mailbox_append(&actors->notifies, &actors->letters);
 
-	if (stored == NULL) {
+	if (letter == NULL) {
 		return rli_actor_undelivered(shard, -EAGAIN);
 	}
-	*stored = *envelope;
-	stored->next = NULL;
+	letter_fill(letter, envelope, 0);
 	return 0;
 }

@@ -249,6 +249,15 @@ rli_promise_answer(struct rl_shard *shard, struct promise *promise, int error, c
 	rli_slab_give(&shard->actors->promises, promise);
 }
 
+uint64_t
+rli_promise_id(const struct rl_shard *shard, uint32_t number)
+{
+	const struct promise *promise = rli_slab_at(&shard->actors->promises, number);
+
+	RL_ASSERT(promise != NULL);
+	return id_pack(promise->generation, shard->id, number);
+}
+
 int
 rli_request_arrived(struct rl_shard *shard, const struct envelope *envelope)
 {
@@ -259,8 +268,7 @@ rli_request_arrived(struct rl_shard *shard, const struct envelope *envelope)
 	if (promise == NULL) {
 		return rli_actor_undelivered(shard, -EAGAIN);
 	}
-	message.ref = id_pack(promise->generation, shard->id,
-			      rli_slab_number(&shard->actors->promises, promise));
+	message.ref = rli_promise_id(shard, rli_slab_number(&shard->actors->promises, promise));
 	rc = rli_actor_post(shard, &message);
 	if (rc != 0) {
 		rli_slab_give(&shard->actors->promises, promise);

@@ -39,6 +39,9 @@ struct promise {
 int rli_request_make(struct rl_actor *self, uint32_t to, const struct envelope *envelope,
 		     int64_t timeout_ns, rl_request_id *id);
 
+/* What the program knows promise number @number by. */
+uint64_t rli_promise_id(const struct rl_shard *shard, uint32_t number);
+
 /* A promise that no actor owes yet; NULL: requests_max. Give it back by answering it. */
 struct promise *rli_promise_take(struct rl_shard *shard, uint64_t request);
 

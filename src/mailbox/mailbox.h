@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * How messages are stored: envelopes of 64 bytes from a pool of the shard, on a plain list per
- * actor. A mailbox is local to its shard, so nothing here is atomic; an idle one costs three words.
+ * How messages are stored. On their way from other threads they are envelopes; in a mailbox they
+ * are letters, from a pool of the shard, on a plain list per actor: what a handler is given, as it
+ * lies there. Both take a cache line. A mailbox is local to its shard, so nothing here is atomic;
+ * an idle one costs three words.
  */
 #ifndef RINGLINE_MAILBOX_MAILBOX_H
 #define RINGLINE_MAILBOX_MAILBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -47,11 +50,8 @@ enum envelope_class {
 
 /* 64 bytes, a cache line. */
 struct envelope {
-	union {
-		struct envelope *next; /* in a mailbox */
-		uint64_t ref; /* on its way: what the class needs */
-	};
-	uint64_t to; /* in a mailbox: the request that wants a reply, or 0 */
+	uint64_t ref; /* what the class needs */
+	uint64_t to;
 	uint64_t from;
 	union {
 		struct {
@@ -91,6 +91,20 @@ envelope_what(uint32_t kind, uint32_t head)
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "both know the byte order");
 _Static_assert(sizeof(struct envelope) == 64, "an envelope is a cache line");
+
+/* Up to 7 bytes. */
+static inline void
+envelope_copy_few(uint8_t *to, const uint8_t *from, size_t len)
+{
+	if (len >= 4) {
+		memcpy(to, from, 4);
+		memcpy(to + len - 4, from + len - 4, 4);
+	} else if (len > 0) {
+		to[0] = from[0];
+		to[len / 2] = from[len / 2];
+		to[len - 1] = from[len - 1];
+	}
+}
 
 /* Two words that are written with one store. */
 typedef uint64_t envelope_pair __attribute__((vector_size(16)));
@@ -136,119 +150,166 @@ envelope_copy_payload(uint8_t *to, const void *data, size_t len)
 	} else if (len >= 8) {
 		memcpy(to, from, 8);
 		memcpy(to + len - 8, from + len - 8, 8);
-	} else if (len >= 4) {
-		memcpy(to, from, 4);
-		memcpy(to + len - 4, from + len - 4, 4);
-	} else if (len > 0) {
-		to[0] = from[0];
-		to[len / 2] = from[len / 2];
-		to[len - 1] = from[len - 1];
+	} else {
+		envelope_copy_few(to, from, len);
 	}
 }
 
-struct mailbox {
-	struct envelope *first;
-	struct envelope *last;
-	uint32_t count;
+/* The same within a core, where stores are cheap and what is read soon should be one of them. */
+__attribute__((always_inline)) static inline void
+letter_copy_payload(uint8_t *to, const void *data, size_t len)
+{
+	const uint8_t *from = data;
+
+	if (len >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + len - 8, from + len - 8, 8);
+		if (len > 16) {
+			memcpy(to + 8, from + 8, 8);
+			memcpy(to + len - 16, from + len - 16, 8);
+		}
+	} else {
+		envelope_copy_few(to, from, len);
+	}
+}
+
+/*
+ * A message in a mailbox. The link takes the place of user.request, which the pop fills in: a
+ * message that asks for a reply has the number of the promise in user.private_bits, plus 1.
+ */
+struct letter {
+	union {
+		struct rl_msg msg;
+		struct {
+			uint8_t what_and_from[16];
+			struct letter *next;
+		};
+	};
 };
 
-/* Free envelopes are linked by their own pointers, which is cheaper than the slab's numbers. */
-struct envelope_pool {
-	struct envelope *free;
-	uint32_t taken;
+_Static_assert(sizeof(struct letter) == 64, "a letter is a cache line");
+_Static_assert(offsetof(struct letter, next) == offsetof(struct rl_msg, user.request),
+	       "the link is where the request goes");
+
+/* user.shard and user.private_bits with one store. */
+static inline void
+letter_set_source(struct letter *letter, uint32_t shard, uint32_t promise)
+{
+	uint64_t source = shard | (uint64_t)promise << 32;
+
+	memcpy(&letter->msg.user.shard, &source, sizeof(source));
+}
+
+/* What came from elsewhere; @promise is 0 or the number of the one that it made, plus 1. */
+static inline void
+letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t promise)
+{
+	letter->msg.kind = envelope->kind;
+	letter->msg.len = envelope->len;
+	letter->msg.from.private_bits = envelope->from;
+	letter_set_source(letter, (uint32_t)(int32_t)envelope->shard, promise);
+	memcpy(letter->msg.user.data, envelope->payload, sizeof(envelope->payload));
+}
+
+/* first and last count only while count is not 0. */
+struct mailbox {
+	struct letter *first;
+	struct letter *last;
+	uint32_t count;
+	uint32_t limit; /* of count: mailbox_max, or 0 once the actor's end was decided */
+};
+
+/* Free letters are linked by their own pointers, which is cheaper than the slab's numbers. */
+struct letter_pool {
+	struct letter *free;
 	struct slab slab;
 };
 
 /* 0, -ENOMEM. */
-int rli_envelope_pool_init(struct envelope_pool *pool, uint32_t envelopes_max);
+int rli_letter_pool_init(struct letter_pool *pool, uint32_t letters_max);
 
-void rli_envelope_pool_fini(struct envelope_pool *pool);
+void rli_letter_pool_fini(struct letter_pool *pool);
 
-/* @envelope is the first on the pool's list of free ones. */
+/* How many are taken; walks the free ones: for tests and assertions. */
+uint32_t rli_letters_taken(const struct letter_pool *pool);
+
+/* @letter is the first on the pool's list of free ones. */
 static inline void
-rli_envelope_take_free(struct envelope_pool *pool, struct envelope *envelope)
+rli_letter_take_free(struct letter_pool *pool, struct letter *letter)
 {
-	pool->free = envelope->next;
-	pool->taken++;
+	pool->free = letter->next;
 }
 
-static inline struct envelope *
-rli_envelope_take(struct envelope_pool *pool)
+static inline struct letter *
+rli_letter_take(struct letter_pool *pool)
 {
-	struct envelope *envelope = pool->free;
+	struct letter *letter = pool->free;
 
-	if (envelope != NULL) {
-		rli_envelope_take_free(pool, envelope);
-		return envelope;
+	if (letter != NULL) {
+		rli_letter_take_free(pool, letter);
+		return letter;
 	}
-	envelope = rli_slab_take(&pool->slab);
-	if (envelope != NULL) {
-		pool->taken++;
-	}
-	return envelope;
+	return rli_slab_take(&pool->slab);
 }
 
 #ifdef NDEBUG
-#define ENVELOPES_TO_SLAB false
+#define LETTERS_TO_SLAB false
 #else
-#define ENVELOPES_TO_SLAB true /* which knows what was given back twice */
+#define LETTERS_TO_SLAB true /* which knows what was given back twice */
 #endif
 
 static inline void
-rli_mailbox_release(struct envelope_pool *pool, struct envelope *envelope)
+rli_letter_give(struct letter_pool *pool, struct letter *letter)
 {
-	pool->taken--;
-	if (ENVELOPES_TO_SLAB) {
-		rli_slab_give(&pool->slab, envelope);
+	if (LETTERS_TO_SLAB) {
+		rli_slab_give(&pool->slab, letter);
 	} else {
-		envelope->next = pool->free;
-		pool->free = envelope;
+		letter->next = pool->free;
+		pool->free = letter;
 	}
 }
 
 static inline void
-rli_mailbox_link(struct mailbox *mailbox, struct envelope *envelope)
+rli_mailbox_link(struct mailbox *mailbox, struct letter *letter)
 {
-	envelope->next = NULL;
-	if (mailbox->first == NULL) {
-		mailbox->first = envelope;
+	uint32_t count = mailbox->count;
+
+	if (count == 0) {
+		mailbox->first = letter;
 	} else {
-		mailbox->last->next = envelope;
+		mailbox->last->next = letter;
 	}
-	mailbox->last = envelope;
-	mailbox->count++;
+	mailbox->last = letter;
+	mailbox->count = count + 1;
 }
 
-/* An envelope of the pool at the mailbox's end, to be filled but for next; NULL: there is none. */
-static inline struct envelope *
-rli_mailbox_append(struct mailbox *mailbox, struct envelope_pool *pool)
+/* A letter of the pool at the mailbox's end, to be filled; NULL: there is none, or no room. */
+static inline struct letter *
+rli_mailbox_append(struct mailbox *mailbox, struct letter_pool *pool)
 {
-	struct envelope *envelope = rli_envelope_take(pool);
+	struct letter *letter;
 
-	if (envelope != NULL) {
-		rli_mailbox_link(mailbox, envelope);
+	if (mailbox->count >= mailbox->limit) {
+		return NULL;
 	}
-	return envelope;
+	letter = rli_letter_take(pool);
+	if (letter != NULL) {
+		rli_mailbox_link(mailbox, letter);
+	}
+	return letter;
 }
 
-/*
- * Copy @from into an envelope of the pool and append it. 0, -EAGAIN when @count_max are in the
- * mailbox, -ENOBUFS when the pool is empty.
- */
-int rli_mailbox_push(struct mailbox *mailbox, struct envelope_pool *pool, uint32_t count_max,
-		     const struct envelope *from);
-
-/* Take the oldest, to be given back with rli_mailbox_release(); there is one. */
-static inline struct envelope *
+/* Take the oldest, to be given back with rli_letter_give(); there is one. */
+static inline struct letter *
 rli_mailbox_pop(struct mailbox *mailbox)
 {
-	struct envelope *envelope = mailbox->first;
+	struct letter *letter = mailbox->first;
 
-	RL_DEBUG_ASSERT(envelope != NULL);
 	RL_DEBUG_ASSERT(mailbox->count > 0);
-	mailbox->first = envelope->next;
+	mailbox->first = letter->next; /* means nothing if it was the last */
 	mailbox->count--;
-	return envelope;
+	letter->msg.user.request.private_bits = 0;
+	return letter;
 }
 
 #endif

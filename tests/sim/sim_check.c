@@ -262,7 +262,8 @@ sim_check_silent(const struct rl_shard *shard)
 		  "a slot of the network's was left");
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
-	sim_check(shard->actors->timers.taken == 0 && shard->actors->envelopes.taken == 0,
+	sim_check(shard->actors->timers.taken == 0 &&
+			  rli_letters_taken(&shard->actors->letters) == 0,
 		  "a timer or an envelope was left");
 	check_mesh_silent(shard);
 	for (node = ring->ops.head.next; node != &ring->ops.head; node = node->next) {

@@ -26,7 +26,7 @@ shard_is_quiet(const struct rl_shard *shard)
 	const struct actors *actors = shard->actors;
 
 	if (sim_check_is_marked(shard) || !rli_inbox_is_empty(shard->inbox) ||
-	    !list_is_empty(&actors->ready) || actors->envelopes.taken > 0 ||
+	    !list_is_empty(&actors->ready) || rli_letters_taken(&actors->letters) > 0 ||
 	    !rli_actors_mesh_is_idle(shard) || !list_is_empty(&shard->port->dirty)) {
 		return false;
 	}

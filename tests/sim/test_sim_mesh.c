@@ -451,7 +451,7 @@ flood_without_end_starves_nobody(void **state)
 	}
 	assert_true(flooders[1].stopped);
 	assert_int_equal(flooders[2].downs, 1);
-	assert_true(sim_on(1)->actors->envelopes.slab.slots_used <= MAILBOX_MAX + 128);
+	assert_true(sim_on(1)->actors->letters.slab.slots_used <= MAILBOX_MAX + 128);
 	assert_true(sim_on(0)->actors->rooms.slots_used <= 1);
 	flooders[0].keep.count = 0;
 	sim_end();

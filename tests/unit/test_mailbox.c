@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Proved: a mailbox is first in, first out, bounded by count and pool, and loses no envelope.
+/* Proved: a mailbox is first in, first out, bounded by its limit and the pool, and loses no letter;
+ * a letter says what its envelope said; payloads of every length are copied whole.
  * How: by hand, and two mailboxes against plain counters with random seeds.
  * Not: envelopes from other threads (test_inbox.c). */
 #include "unit.h"
-
-#include <errno.h>
 
 #include "mailbox/mailbox.h"
 
@@ -12,7 +11,7 @@ static struct envelope
 make(uint64_t number)
 {
 	struct envelope envelope = {
-		.to = number, .from = number * 2, .kind = (uint32_t)number, .len = 32
+		.from = number * 2, .kind = (uint32_t)number, .len = 32, .shard = (int16_t)number
 	};
 
 	memset(envelope.payload, (int)(number & 0xff), sizeof(envelope.payload));
@@ -20,134 +19,213 @@ make(uint64_t number)
 }
 
 static void
-check(const struct envelope *envelope, uint64_t number)
+check(const struct letter *letter, uint64_t number)
 {
 	struct envelope expected = make(number);
 
-	assert_non_null(envelope);
-	assert_true(envelope->to == expected.to);
-	assert_true(envelope->from == expected.from);
-	assert_int_equal(envelope->kind, expected.kind);
-	assert_int_equal(envelope->len, expected.len);
-	assert_memory_equal(envelope->payload, expected.payload, sizeof(expected.payload));
+	assert_non_null(letter);
+	assert_true(letter->msg.from.private_bits == expected.from);
+	assert_int_equal(letter->msg.kind, expected.kind);
+	assert_int_equal(letter->msg.len, expected.len);
+	assert_int_equal(letter->msg.user.shard, (uint32_t)expected.shard);
+	assert_true(rl_request_id_is_none(letter->msg.user.request));
+	assert_int_equal((uintptr_t)letter->msg.user.data % 16, 0);
+	assert_memory_equal(letter->msg.user.data, expected.payload, sizeof(expected.payload));
+}
+
+static bool
+push(struct mailbox *mailbox, struct letter_pool *pool, const struct envelope *envelope)
+{
+	struct letter *letter = rli_mailbox_append(mailbox, pool);
+
+	if (letter != NULL) {
+		letter_fill(letter, envelope, 0);
+	}
+	return letter != NULL;
 }
 
 /* Take all out and give it back. How many there were. */
 static uint32_t
-drain(struct mailbox *mailbox, struct envelope_pool *pool)
+drain(struct mailbox *mailbox, struct letter_pool *pool)
 {
 	uint32_t count = 0;
 
-	while (mailbox->first != NULL) {
-		rli_mailbox_release(pool, rli_mailbox_pop(mailbox));
+	while (mailbox->count > 0) {
+		rli_letter_give(pool, rli_mailbox_pop(mailbox));
 		count++;
 	}
-	assert_int_equal(mailbox->count, 0);
 	return count;
 }
 
 static void
-mailbox_zeroed_is_empty(void **state)
+mailbox_zeroed_is_empty_and_takes_nothing(void **state)
 {
 	struct mailbox mailbox = { 0 };
-	struct envelope_pool pool;
+	struct letter_pool pool;
 
 	(void)state;
-	assert_int_equal(rli_envelope_pool_init(&pool, 1), 0);
-	assert_null(mailbox.first);
+	assert_int_equal(rli_letter_pool_init(&pool, 1), 0);
 	assert_int_equal(drain(&mailbox, &pool), 0);
-	rli_envelope_pool_fini(&pool);
+	assert_null(rli_mailbox_append(&mailbox, &pool));
+	assert_int_equal(rli_letters_taken(&pool), 0);
+	rli_letter_pool_fini(&pool);
 }
 
 static void
-mailbox_pushed_comes_out_in_order_as_a_copy(void **state)
+mailbox_appended_comes_out_in_order(void **state)
 {
-	struct mailbox mailbox = { 0 };
-	struct envelope_pool pool;
+	struct mailbox mailbox = { .limit = 1000 };
+	struct letter_pool pool;
 	struct envelope envelope;
 	uint64_t i;
 
 	(void)state;
-	assert_int_equal(rli_envelope_pool_init(&pool, 100), 0);
+	assert_int_equal(rli_letter_pool_init(&pool, 100), 0);
 	for (i = 1; i <= 100; i++) {
 		envelope = make(i);
-		envelope.next = &envelope; /* whatever it was linked to is not taken over */
-		assert_int_equal(rli_mailbox_push(&mailbox, &pool, 1000, &envelope), 0);
+		assert_true(push(&mailbox, &pool, &envelope));
 		memset(&envelope, 0xff, sizeof(envelope));
 		assert_int_equal(mailbox.count, i);
 	}
 	for (i = 1; i <= 100; i++) {
-		struct envelope *popped = rli_mailbox_pop(&mailbox);
+		struct letter *popped = rli_mailbox_pop(&mailbox);
 
 		check(popped, i);
-		rli_mailbox_release(&pool, popped);
+		rli_letter_give(&pool, popped);
 	}
-	assert_null(mailbox.first);
-	assert_int_equal(pool.taken, 0);
-	rli_envelope_pool_fini(&pool);
+	assert_int_equal(mailbox.count, 0);
+	assert_int_equal(rli_letters_taken(&pool), 0);
+	rli_letter_pool_fini(&pool);
 }
 
 static void
-mailbox_full_answers_eagain_and_takes_nothing(void **state)
+mailbox_full_takes_nothing(void **state)
 {
-	struct mailbox mailbox = { 0 };
-	struct envelope_pool pool;
+	struct mailbox mailbox = { .limit = 2 };
+	struct letter_pool pool;
 	struct envelope envelope = make(7);
 
 	(void)state;
-	assert_int_equal(rli_envelope_pool_init(&pool, 10), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 2, &envelope), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 2, &envelope), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 2, &envelope), -EAGAIN);
+	assert_int_equal(rli_letter_pool_init(&pool, 10), 0);
+	assert_true(push(&mailbox, &pool, &envelope));
+	assert_true(push(&mailbox, &pool, &envelope));
+	assert_false(push(&mailbox, &pool, &envelope));
 	assert_int_equal(mailbox.count, 2);
-	assert_int_equal(pool.taken, 2);
+	assert_int_equal(rli_letters_taken(&pool), 2);
 
 	/* One out, one in. */
-	rli_mailbox_release(&pool, rli_mailbox_pop(&mailbox));
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 2, &envelope), 0);
+	rli_letter_give(&pool, rli_mailbox_pop(&mailbox));
+	assert_true(push(&mailbox, &pool, &envelope));
+
+	/* Closed with something in it: nothing more comes in, what is there comes out. */
+	mailbox.limit = 0;
+	assert_false(push(&mailbox, &pool, &envelope));
 	assert_int_equal(drain(&mailbox, &pool), 2);
-	rli_envelope_pool_fini(&pool);
+	rli_letter_pool_fini(&pool);
 }
 
 static void
-mailbox_empty_pool_answers_enobufs(void **state)
+mailbox_empty_pool_gives_nothing(void **state)
 {
-	struct mailbox mailbox = { 0 };
-	struct mailbox other = { 0 };
-	struct envelope_pool pool;
+	struct mailbox mailbox = { .limit = 10 };
+	struct mailbox other = { .limit = 10 };
+	struct letter_pool pool;
 	struct envelope envelope = make(7);
-	struct envelope *popped;
+	struct letter *popped;
 
 	(void)state;
-	assert_int_equal(rli_envelope_pool_init(&pool, 3), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 10, &envelope), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 10, &envelope), 0);
-	assert_int_equal(rli_mailbox_push(&mailbox, &pool, 10, &envelope), 0);
-	assert_int_equal(rli_mailbox_push(&other, &pool, 10, &envelope), -ENOBUFS);
+	assert_int_equal(rli_letter_pool_init(&pool, 3), 0);
+	assert_true(push(&mailbox, &pool, &envelope));
+	assert_true(push(&mailbox, &pool, &envelope));
+	assert_true(push(&mailbox, &pool, &envelope));
+	assert_false(push(&other, &pool, &envelope));
 	assert_int_equal(other.count, 0);
-	assert_null(other.first);
 
-	/* What was popped counts until it is released. */
+	/* What was popped counts until it is given back. */
 	popped = rli_mailbox_pop(&mailbox);
-	assert_int_equal(rli_mailbox_push(&other, &pool, 10, &envelope), -ENOBUFS);
-	rli_mailbox_release(&pool, popped);
-	assert_int_equal(rli_mailbox_push(&other, &pool, 10, &envelope), 0);
+	assert_false(push(&other, &pool, &envelope));
+	rli_letter_give(&pool, popped);
+	assert_true(push(&other, &pool, &envelope));
 
 	assert_int_equal(drain(&mailbox, &pool), 2);
 	assert_int_equal(drain(&other, &pool), 1);
-	assert_int_equal(pool.taken, 0);
-	rli_envelope_pool_fini(&pool);
+	assert_int_equal(rli_letters_taken(&pool), 0);
+	rli_letter_pool_fini(&pool);
+}
+
+/* A handler that sends to itself does so while its last letter is out of the mailbox. */
+static void
+mailbox_appended_to_after_its_last_was_popped(void **state)
+{
+	struct mailbox mailbox = { .limit = 10 };
+	struct letter_pool pool;
+	struct envelope envelope = make(1);
+	struct letter *popped;
+
+	(void)state;
+	assert_int_equal(rli_letter_pool_init(&pool, 3), 0);
+	assert_true(push(&mailbox, &pool, &envelope));
+	popped = rli_mailbox_pop(&mailbox);
+	envelope = make(2);
+	assert_true(push(&mailbox, &pool, &envelope));
+	check(popped, 1);
+	rli_letter_give(&pool, popped);
+	popped = rli_mailbox_pop(&mailbox);
+	check(popped, 2);
+	assert_int_equal(mailbox.count, 0);
+	rli_letter_give(&pool, popped);
+	rli_letter_pool_fini(&pool);
 }
 
 static void
 pool_without_address_space_answers_enomem(void **state)
 {
-	struct envelope_pool pool;
+	struct letter_pool pool;
 
 	(void)state;
-	assert_int_equal(rli_envelope_pool_init(&pool, 1), 0);
-	rli_envelope_pool_fini(&pool);
-	rli_envelope_pool_fini(&pool);
+	assert_int_equal(rli_letter_pool_init(&pool, 1), 0);
+	rli_letter_pool_fini(&pool);
+	rli_letter_pool_fini(&pool);
+}
+
+typedef void (*copy_fn)(uint8_t *to, const void *data, size_t len);
+
+static void
+envelope_copy(uint8_t *to, const void *data, size_t len)
+{
+	envelope_copy_payload(to, data, len);
+}
+
+static void
+letter_copy(uint8_t *to, const void *data, size_t len)
+{
+	letter_copy_payload(to, data, len);
+}
+
+/* Whole, from any address, and nothing beside it. */
+static void
+payload_of_each_length_is_copied_whole(void **state)
+{
+	static const copy_fn copies[] = { envelope_copy, letter_copy };
+	uint8_t from[RL_MSG_INLINE_MAX + 8];
+	uint8_t to[RL_MSG_INLINE_MAX + 16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(from); i++) {
+		from[i] = (uint8_t)(i + 1);
+	}
+	for (size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++) {
+		for (size_t len = 0; len <= RL_MSG_INLINE_MAX; len++) {
+			for (size_t at = 0; at < 8; at++) {
+				memset(to, 0, sizeof(to));
+				copies[i](to, from + at, len);
+				assert_memory_equal(to, from + at, len);
+				for (size_t rest = len; rest < sizeof(to); rest++) {
+					assert_int_equal(to[rest], 0);
+				}
+			}
+		}
+	}
 }
 
 #define MODEL_POOL	50
@@ -161,41 +239,40 @@ struct model {
 };
 
 static void
-model_push(struct model *model, struct envelope_pool *pool)
+model_push(struct model *model, struct letter_pool *pool)
 {
 	struct envelope envelope = make(model->last);
-	int expected = model->last - model->first == MODEL_COUNT_MAX ? -EAGAIN
-		       : pool->taken == MODEL_POOL		     ? -ENOBUFS
-								     : 0;
+	bool expected = model->last - model->first != MODEL_COUNT_MAX &&
+			rli_letters_taken(pool) != MODEL_POOL;
 
-	assert_int_equal(rli_mailbox_push(&model->mailbox, pool, MODEL_COUNT_MAX, &envelope),
-			 expected);
-	model->last += expected == 0;
+	assert_int_equal(push(&model->mailbox, pool, &envelope), expected);
+	model->last += expected ? 1 : 0;
 }
 
 static void
-model_pop(struct model *model, struct envelope_pool *pool)
+model_pop(struct model *model, struct letter_pool *pool)
 {
-	struct envelope *envelope;
+	struct letter *letter;
 
 	if (model->first == model->last) {
-		assert_null(model->mailbox.first);
+		assert_int_equal(model->mailbox.count, 0);
 		return;
 	}
-	envelope = rli_mailbox_pop(&model->mailbox);
-	check(envelope, model->first);
+	letter = rli_mailbox_pop(&model->mailbox);
+	check(letter, model->first);
 	model->first++;
-	rli_mailbox_release(pool, envelope);
+	rli_letter_give(pool, letter);
 }
 
 static void
 run_model(uint64_t seed)
 {
-	struct model models[2] = { 0 };
-	struct envelope_pool pool;
+	struct model models[2] = { { .mailbox.limit = MODEL_COUNT_MAX },
+				   { .mailbox.limit = MODEL_COUNT_MAX } };
+	struct letter_pool pool;
 	uint32_t step;
 
-	assert_int_equal(rli_envelope_pool_init(&pool, MODEL_POOL), 0);
+	assert_int_equal(rli_letter_pool_init(&pool, MODEL_POOL), 0);
 	for (step = 0; step < 20000; step++) {
 		struct model *model = &models[unit_random(&seed) % 2];
 		uint64_t dice = unit_random(&seed) % 1000;
@@ -209,9 +286,10 @@ run_model(uint64_t seed)
 			model_pop(model, &pool);
 		}
 		assert_int_equal(model->mailbox.count, model->last - model->first);
-		assert_int_equal(pool.taken, models[0].mailbox.count + models[1].mailbox.count);
+		assert_int_equal(rli_letters_taken(&pool),
+				 models[0].mailbox.count + models[1].mailbox.count);
 	}
-	rli_envelope_pool_fini(&pool);
+	rli_letter_pool_fini(&pool);
 }
 
 static void
@@ -225,11 +303,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mailbox_zeroed_is_empty),
-		cmocka_unit_test(mailbox_pushed_comes_out_in_order_as_a_copy),
-		cmocka_unit_test(mailbox_full_answers_eagain_and_takes_nothing),
-		cmocka_unit_test(mailbox_empty_pool_answers_enobufs),
+		cmocka_unit_test(mailbox_zeroed_is_empty_and_takes_nothing),
+		cmocka_unit_test(mailbox_appended_comes_out_in_order),
+		cmocka_unit_test(mailbox_full_takes_nothing),
+		cmocka_unit_test(mailbox_empty_pool_gives_nothing),
+		cmocka_unit_test(mailbox_appended_to_after_its_last_was_popped),
 		cmocka_unit_test(pool_without_address_space_answers_enomem),
+		cmocka_unit_test(payload_of_each_length_is_copied_whole),
 		cmocka_unit_test(mailbox_random_use_matches_the_model),
 	};
 

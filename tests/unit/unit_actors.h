@@ -254,7 +254,7 @@ bed_teardown(void **state)
 	assert_int_equal(bed.actors.promises.taken, 0);
 	assert_int_equal(bed.actors.leases.taken, 0);
 	assert_int_equal(bed.actors.rooms.taken, 0);
-	assert_int_equal(bed.actors.envelopes.taken, 0);
+	assert_int_equal(rli_letters_taken(&bed.actors.letters), 0);
 	assert_int_equal(bed.shard.wheel.armed_count, 0);
 	assert_true(list_is_empty(&bed.actors.ready));
 	for (uint32_t i = 0; i < ACTOR_STATE_CLASSES; i++) {

@@ -423,7 +423,7 @@ bed_teardown(void **state)
 
 		assert_int_equal(actors->live, 0);
 		assert_int_equal(actors->slab.taken, 0);
-		assert_int_equal(actors->envelopes.taken, 0);
+		assert_int_equal(rli_letters_taken(&actors->letters), 0);
 		assert_int_equal(actors->timers.taken, 0);
 		assert_int_equal(actors->requests.taken, 0);
 		assert_int_equal(actors->promises.taken, 0);
