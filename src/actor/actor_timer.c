@@ -35,16 +35,18 @@ actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns,
 	if (deadline_ns < shard->now_ns) {
 		deadline_ns = UINT64_MAX; /* further off than the clock goes */
 	}
+	if (timer->generation == 0) {
+		timer->number = rli_slab_number(&shard->actors->timers, timer);
+	}
 	timer->generation = id_generation_next(timer->generation);
 	timer->actor = actor;
 	timer->tag = tag;
 	timer->period_ns = period_ns;
 	rli_tie_init(&timer->tie, TIE_TIMER, &actor->held);
 	rli_timer_init(&timer->timer, TIMER_ACTOR);
-	rli_wheel_start(&shard->wheel, &timer->timer, deadline_ns);
+	rli_wheel_add(&shard->wheel, &timer->timer, deadline_ns);
 	if (id != NULL) {
-		id->private_bits = id_pack(timer->generation, shard->id,
-					   rli_slab_number(&shard->actors->timers, timer));
+		id->private_bits = id_pack(timer->generation, shard->id, timer->number);
 	}
 	return 0;
 }
@@ -55,7 +57,7 @@ actor_timer_free(struct actor_timer *timer)
 	struct rl_shard *shard = timer->actor->shard;
 
 	(void)rli_wheel_cancel(&shard->wheel, &timer->timer); /* false: it is due already */
-	list_remove(&timer->tie.node);
+	list_drop(&timer->tie.node);
 	timer->actor = NULL;
 	rli_slab_give(&shard->actors->timers, timer);
 }
@@ -126,8 +128,7 @@ rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer)
 	struct rl_msg msg = { .kind = RL_MSG_TIMER };
 
 	msg.timer.tag = timer->tag;
-	msg.timer.id.private_bits = id_pack(timer->generation, shard->id,
-					    rli_slab_number(&shard->actors->timers, timer));
+	msg.timer.id.private_bits = id_pack(timer->generation, shard->id, timer->number);
 	if (timer->period_ns != 0) {
 		actor_timer_again(timer);
 	} else {

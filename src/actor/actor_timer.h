@@ -11,6 +11,7 @@
 struct actor_timer {
 	uint32_t slab_link;
 	uint32_t generation;
+	uint32_t number; /* the slot's, found at its first use: that is a division */
 	struct rl_actor *actor; /* NULL: free */
 	struct tie tie; /* held, a notice when it is due */
 	struct timer timer;

@@ -71,12 +71,26 @@ list_push_front(struct list *list, struct list_node *node)
 	list_insert_before(list->head.next, node);
 }
 
+#ifdef NDEBUG
+#define LIST_DROPPED(node) ((void)0)
+#else
+#define LIST_DROPPED(node) list_node_init(node) /* so that list_insert_before() can look */
+#endif
+
+/* Remove a node that nobody asks whether it is linked before it is on a list again. */
+static inline void
+list_drop(struct list_node *node)
+{
+	node->prev->next = node->next;
+	node->next->prev = node->prev;
+	LIST_DROPPED(node);
+}
+
 /* Removing a node that is on no list is harmless. */
 static inline void
 list_remove(struct list_node *node)
 {
-	node->prev->next = node->next;
-	node->next->prev = node->prev;
+	list_drop(node);
 	list_node_init(node);
 }
 

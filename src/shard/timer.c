@@ -182,15 +182,22 @@ rli_wheel_init(struct wheel *wheel, uint64_t now_ns)
 void
 rli_timer_init(struct timer *timer, enum timer_kind kind)
 {
-	*timer = (struct timer){ .kind = (uint8_t)kind };
+	/* the deadline and its place are written when it is started */
 	list_node_init(&timer->node);
+	timer->kind = (uint8_t)kind;
+	timer->armed = false;
 }
 
 void
 rli_wheel_start(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
 {
 	(void)rli_wheel_cancel(wheel, timer);
+	rli_wheel_add(wheel, timer, deadline_ns);
+}
 
+void
+rli_wheel_add(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
+{
 	timer->armed = true;
 	wheel->armed_count++;
 	timer->deadline_ns = deadline_ns;

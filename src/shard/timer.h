@@ -90,6 +90,9 @@ void rli_timer_init(struct timer *timer, enum timer_kind kind);
  */
 void rli_wheel_start(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns);
 
+/* The same for one that is not armed. */
+void rli_wheel_add(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns);
+
 /* True when it was armed (also when it was due but not handed out yet). */
 bool rli_wheel_cancel(struct wheel *wheel, struct timer *timer);
 

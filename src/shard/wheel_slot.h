@@ -57,7 +57,7 @@ static inline void
 wheel_slot_remove(struct wheel_slot *slot, struct timer *timer)
 {
 	RL_ASSERT(slot->count > 0);
-	list_remove(&timer->node);
+	list_drop(&timer->node);
 	slot->count--;
 	if (timer->tick == slot->min_tick) {
 		slot->min_tick = WHEEL_UNKNOWN;
