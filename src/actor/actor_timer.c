@@ -52,10 +52,8 @@ actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns,
 }
 
 static void
-actor_timer_free(struct actor_timer *timer)
+actor_timer_free(struct rl_shard *shard, struct actor_timer *timer)
 {
-	struct rl_shard *shard = timer->actor->shard;
-
 	(void)rli_wheel_cancel(&shard->wheel, &timer->timer); /* false: it is due already */
 	list_drop(&timer->tie.node);
 	timer->actor = NULL;
@@ -92,7 +90,7 @@ rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
 	    timer->generation != id_generation(id.private_bits)) {
 		return -ENOENT;
 	}
-	actor_timer_free(timer);
+	actor_timer_free(shard, timer);
 	return 0;
 }
 
@@ -132,7 +130,7 @@ rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer)
 	if (timer->period_ns != 0) {
 		actor_timer_again(timer);
 	} else {
-		actor_timer_free(timer);
+		actor_timer_free(shard, timer);
 	}
 	counters_add(&shard->counters, timers_fired, 1);
 	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
@@ -141,5 +139,5 @@ rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer)
 void
 rli_actor_timer_drop(struct actor_timer *timer)
 {
-	actor_timer_free(timer);
+	actor_timer_free(timer->actor->shard, timer);
 }

@@ -51,7 +51,9 @@ wheel_file(struct wheel *wheel, struct timer *timer)
 
 	timer->level = (uint8_t)level;
 	timer->slot = (uint8_t)digit;
-	wheel->pending[level] |= (uint64_t)1 << digit;
+	if (wheel->slots[level][digit].count == 0) {
+		wheel->pending[level] |= (uint64_t)1 << digit;
+	}
 	wheel_slot_add(&wheel->slots[level][digit], timer);
 }
 
