@@ -212,7 +212,7 @@ rli_actor_ready(struct rl_actor *actor)
 static inline void
 rli_actor_accompany(struct actors *actors)
 {
-	list_node_init(&actors->alone->ready);
+	actors->alone->ready.next = &actors->alone->ready; /* prev has stayed so */
 	actors->alone = NULL;
 }
 

@@ -146,9 +146,8 @@ run_urgent(struct rl_actor *actor)
 	return true;
 }
 
-/* The answer was not 0. */
-__attribute__((noinline)) static void
-run_answered(struct rl_actor *actor, const struct rl_msg *msg, int answer)
+void
+rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer)
 {
 	if (answer == RL_CONN_SEND_HIGH) {
 		return;
@@ -160,51 +159,6 @@ run_answered(struct rl_actor *actor, const struct rl_msg *msg, int answer)
 		}
 	}
 	rli_actor_answered(actor, msg->kind, answer);
-}
-
-/*
- * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
- * What the handler gets is the letter itself.
- */
-uint32_t
-rli_actor_run_messages(struct rl_actor *actor, uint32_t budget)
-{
-	struct actors *actors = actor->shard->actors;
-	uint32_t left = budget;
-
-	actor->noticed = 0;
-	RL_ASSERT(actors->running == NULL);
-	actors->running = actor;
-	if (actor->gait == ACTOR_GAIT_STEADY) {
-		actor->gait =
-			ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
-	} else {
-		actor->running = true; /* something urgent has to wait for one message */
-	}
-	do {
-		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
-		int answer;
-
-		__builtin_prefetch(actor->mailbox.first);
-		if (letter->msg.user.private_bits != 0) {
-			letter->msg.user.request.private_bits =
-				rli_promise_id(actor->shard, letter->msg.user.private_bits - 1);
-		}
-		answer = actor->receive(actor, &letter->msg);
-		if (answer != 0) {
-			run_answered(actor, &letter->msg, answer);
-		}
-		rli_letter_give(&actors->letters, letter);
-		left--;
-	} while (left > 0 && actor->mailbox.count > 0 && actor->gait == ACTOR_GAIT_HANDLES);
-	actors->running = NULL;
-	if (actor->gait == ACTOR_GAIT_HANDLES) {
-		actor->gait = ACTOR_GAIT_STEADY;
-	} else {
-		actor->running = false;
-	}
-	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
-	return left;
 }
 
 /* What is urgent goes first, but notices don't keep messages waiting for ever. */

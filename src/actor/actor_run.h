@@ -8,6 +8,7 @@
 #define RINGLINE_ACTOR_ACTOR_RUN_H
 
 #include "actor/actor.h"
+#include "actor/request.h"
 
 /* Take the next off @batch, or NULL; in the phase of actors see rli_actor_alone(). */
 static inline struct rl_actor *
@@ -48,11 +49,56 @@ void rli_actor_answered(struct rl_actor *actor, uint32_t msg_kind, int answer);
  */
 uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 
+/* A message was answered with something else than 0. */
+void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer);
+
 /*
- * Messages alone, as long as nothing comes up that goes before them; one is there. The actor is
- * RUNNING. Returns the budget that is left.
+ * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
+ * What the handler gets is the letter itself. Messages alone, as long as nothing comes up that goes
+ * before them; one is there, and the actor is RUNNING. Returns the budget that is left.
  */
-uint32_t rli_actor_run_messages(struct rl_actor *actor, uint32_t budget);
+__attribute__((always_inline)) static inline uint32_t
+rli_actor_run_messages(struct rl_actor *actor, uint32_t budget)
+{
+	struct actors *actors = actor->shard->actors;
+	uint32_t left = budget;
+
+	if (actor->noticed != 0) {
+		actor->noticed = 0;
+	}
+	RL_ASSERT(actors->running == NULL);
+	actors->running = actor;
+	if (actor->gait == ACTOR_GAIT_STEADY) {
+		actor->gait =
+			ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
+	} else {
+		actor->running = true; /* something urgent has to wait for one message */
+	}
+	do {
+		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
+		int answer;
+
+		__builtin_prefetch(actor->mailbox.first);
+		if (letter->msg.user.private_bits != 0) {
+			letter->msg.user.request.private_bits =
+				rli_promise_id(actor->shard, letter->msg.user.private_bits - 1);
+		}
+		answer = actor->receive(actor, &letter->msg);
+		if (answer != 0) {
+			rli_actor_answered_message(actor, &letter->msg, answer);
+		}
+		rli_letter_give(&actors->letters, letter);
+		left--;
+	} while (left > 0 && actor->mailbox.count > 0 && actor->gait == ACTOR_GAIT_HANDLES);
+	actors->running = NULL;
+	if (actor->gait == ACTOR_GAIT_HANDLES) {
+		actor->gait = ACTOR_GAIT_STEADY;
+	} else {
+		actor->running = false;
+	}
+	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
+	return left;
+}
 
 /* Something for rli_actor_run() is there. */
 static inline bool
