@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: what crosses shards on real threads: requests and every way in which they fail, monitors
- * and links, spawning elsewhere, notifications both ways; a drain in the middle of a flood loses
- * nothing uncounted; a shard that has nothing to do sleeps; calls from a wrong thread are refused.
+ * and links, spawning elsewhere; a drain in the middle of a flood loses nothing uncounted; a shard
+ * that has nothing to do sleeps; calls from a wrong thread are refused.
  * How: actors on the first and the last shard (the same one where there is one CPU), directed by
  * the test's thread. rig_end() sees to it that all shards are idle.
  * Not proved: the order of every interleaving; tests/stress and tests/model look at that.
@@ -15,8 +15,6 @@
 
 #define REQUESTS	20000u
 #define REQUESTS_WINDOW 64u
-#define BALLS		100u /* fewer than fit between two shards, whoever sends */
-#define BOUNCES		300000u
 #define FLOOD_BURST	500u
 
 enum {
@@ -342,72 +340,6 @@ spawn_on_another_shard_answers_its_id(void **state)
 	rig_end(rig);
 }
 
-/* Every ball that arrives goes on to the next shard, until there were enough. */
-static void
-ball_on_notify(struct rl_shard *shard, const struct rl_msg *msg)
-{
-	struct probe *probe = *(struct probe **)rl_shard_state(shard);
-	uint32_t id = rl_shard_id(shard);
-	uint32_t to = (id + 1) % rl_shard_count(shard);
-	uint32_t from = (id + rl_shard_count(shard) - 1) % rl_shard_count(shard);
-	uint64_t bounces = *RL_MSG_AS(msg, uint64_t) + 1;
-	int rc = 0;
-
-	PROBE_EXPECT(probe, msg->user.shard == (bounces == 1 ? RL_SHARD_NONE : from));
-	if (bounces < BOUNCES / BALLS) {
-		rc = rl_shard_notify(shard, to, KIND_BALL, &bounces, sizeof(bounces));
-		PROBE_EXPECT(probe, rc == 0);
-	} else {
-		mark(probe, MARK_NOTIFIED, 1);
-	}
-}
-
-static int
-ball_on_start(struct rl_shard *shard, void *arg)
-{
-	*(struct probe **)rl_shard_state(shard) = arg;
-	return 0;
-}
-
-static const struct rl_shard_def ball_shard = {
-	.state_size = sizeof(struct probe *),
-	.on_start = ball_on_start,
-	.on_notify = ball_on_notify,
-};
-
-static void
-notify_both_ways_needs_few_wakeups(void **state)
-{
-	struct rig *rig = *state;
-	struct probe *probe = &rig->probes[0];
-	uint64_t zero = 0;
-
-	rig_start(rig, RL_CONFIG(.shard = &ball_shard, .shard_arg = probe));
-	for (uint32_t i = 0; i < BALLS; i++) {
-		assert_int_equal(
-			rl_system_notify(rig->sys, i % rig->shards, KIND_BALL, &zero, sizeof(zero)),
-			0);
-	}
-	rig_await(rig, probe->marks[MARK_NOTIFIED], BALLS);
-	rig_end(rig);
-	assert_int_equal(rig->stats.msgs_delivered, BOUNCES / BALLS * BALLS);
-	/* all balls travel together at worst, so that each wake-up is for many */
-	assert_in_range(rig->stats.wakeups_sent, 0, BOUNCES / 10);
-}
-
-static void
-notify_without_a_hook_is_counted_as_gone(void **state)
-{
-	struct rig *rig = *state;
-
-	rig_start(rig, RL_CONFIG());
-	assert_int_equal(rl_system_notify(rig->sys, rig->shards - 1, KIND_BALL, NULL, 0), 0);
-	assert_int_equal(rl_system_notify(rig->sys, rig->shards, KIND_BALL, NULL, 0), -EINVAL);
-	assert_int_equal(rl_system_notify(rig->sys, 0, RL_MSG_STOP, NULL, 0), -EINVAL);
-	rig_await_stat(rig, undelivered.gone, 1);
-	rig_end(rig);
-}
-
 /* To both probes' sinks, in bursts, until it is told to stop. */
 static int
 flooder_receive(struct rl_actor *self, const struct rl_msg *msg)
@@ -472,6 +404,9 @@ call_from_a_wrong_thread_is_eperm(void **state)
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[1];
 	struct rl_request request = { .to = { 0 }, .kind = KIND_ASK, .timeout_ns = -1 };
+	rl_monitor_id monitor = { 0 };
+	rl_request_id reply = { 0 };
+	rl_timer_id timer = { 0 };
 	struct rl_shard *shard;
 	rl_actor_id id;
 
@@ -487,7 +422,16 @@ call_from_a_wrong_thread_is_eperm(void **state)
 	assert_int_equal(rl_actor_spawn_on(blocked, 0, &server, probe, NULL), -EPERM);
 	assert_int_equal(rl_actor_monitor(blocked, id, NULL), -EPERM);
 	assert_int_equal(rl_actor_link(blocked, id_of(&rig->probes[0])), -EPERM);
+	assert_int_equal(rl_actor_demonitor(blocked, monitor), -EPERM);
+	assert_int_equal(rl_actor_stop(blocked, id), -EPERM);
+	assert_int_equal(rl_actor_spawn(blocked, &server, probe, NULL), -EPERM);
+	assert_int_equal(rl_actor_reply(blocked, reply, NULL, 0), -EPERM);
+	assert_int_equal(rl_actor_register(blocked, "name", NULL), -EPERM);
+	assert_int_equal(rl_actor_unregister(blocked, "name"), -EPERM);
+	assert_int_equal(rl_timer_start(blocked, 0, 0, NULL), -EPERM);
+	assert_int_equal(rl_timer_cancel(blocked, timer), -EPERM);
 	assert_int_equal(rl_shard_send(shard, id, KIND_ASK, NULL, 0), -EPERM);
+	assert_int_equal(rl_shard_spawn(shard, &server, probe, NULL), -EPERM);
 	assert_int_equal(rl_shard_notify(shard, 0, KIND_BALL, NULL, 0), -EPERM);
 	assert_int_equal(sem_post(&gate), 0);
 	rig_end(rig);
@@ -504,8 +448,6 @@ main(void)
 		rig_case(monitor_across_shards_tells_the_end_once),
 		rig_case(link_across_shards_shares_an_abnormal_end),
 		rig_case(spawn_on_another_shard_answers_its_id),
-		rig_case(notify_both_ways_needs_few_wakeups),
-		rig_case(notify_without_a_hook_is_counted_as_gone),
 		rig_case(drain_in_the_middle_of_a_flood_counts_every_message),
 		rig_case(call_from_a_wrong_thread_is_eperm),
 	};

@@ -158,6 +158,40 @@ actor_that_became_another_goes_on_with_the_next_message(void **state)
 	assert_int_equal(bed.seen[1].error, 77);
 }
 
+/* More notices than may come in a row, and one message: it comes after so many, none is lost. */
+static void
+notices_in_a_row_do_not_starve_a_message(void **state)
+{
+	struct rl_actor *actor = bed_spawn(0);
+	uint32_t notices = 0;
+	uint32_t at = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < NOTICES_IN_A_ROW; i++) {
+		assert_int_equal(timer_start(actor, 0), 0);
+	}
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(bed_monitor(actor, id_pack(99, 0, 99), NULL), 0);
+	}
+	assert_int_equal(bed_send(actor, actor->id, 1), 0);
+	assert_int_equal(bed_send(actor, actor->id, 2), 0);
+	bed_timers(&bed.shards[0]);
+	bed_forget();
+	assert_int_equal(rli_actor_run(actor, 64), 64 - (NOTICES_IN_A_ROW + 4 + 2));
+	for (uint32_t i = 0; i < bed.count; i++) {
+		if (bed.seen[i].kind != BED_KIND) {
+			notices++;
+		} else if (at == 0) {
+			at = i;
+		}
+	}
+	assert_int_equal(at, NOTICES_IN_A_ROW);
+	assert_int_not_equal(bed.seen[at + 1].kind, BED_KIND); /* one, and then they go on */
+	assert_int_equal(notices, NOTICES_IN_A_ROW + 4);
+	assert_int_equal(bed.count, NOTICES_IN_A_ROW + 4 + 2);
+	assert_false(rli_actor_has_work(actor));
+}
+
 int
 main(void)
 {
@@ -166,6 +200,7 @@ main(void)
 		on_bed(actor_run_one_at_a_time_gets_the_same),
 		on_bed(notice_between_two_messages_comes_between_them),
 		on_bed(actor_whose_end_was_decided_gets_only_stop),
+		on_bed(notices_in_a_row_do_not_starve_a_message),
 		on_bed(actor_that_became_another_goes_on_with_the_next_message),
 	};
 
