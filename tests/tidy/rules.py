@@ -324,6 +324,23 @@ def path_markers(tree):
             yield path, line, f"PATH-{marker} stands in {places[0][0]}:{places[0][1]} already"
 
 
+def guarantees_have_tests(tree):
+    """Each case that docs/guarantees.md names is in a source file of that layer's tests."""
+    path = "docs/guarantees.md"
+    cases = {}
+    for test, text in tree.files.items():
+        if test.startswith("tests/") and test.endswith(".c"):
+            names = re.findall(r"^(\w+)\(void \*\*state\)", text, re.MULTILINE)
+            cases.setdefault(test.split("/")[1], set()).update(names)
+    for number, line in enumerate(tree.files.get(path, "").split("\n"), 1):
+        for layer, name, first, more in re.findall(
+            r"`(\w+)\.(\w+): (\w+)`((?:, `\w+`)*)", line
+        ):
+            for case in (first, *re.findall(r"\w+", more)):
+                if case not in cases.get(layer, ()):
+                    yield path, number, f"{layer}.{name} has no case {case}"
+
+
 def no_leftovers(tree):
     words = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")) + r")\b")
     for path, text in tree.files.items():
@@ -377,6 +394,7 @@ RULES = {
         unit_pairs,
         all_files_are_built,
         path_markers,
+        guarantees_have_tests,
         no_leftovers,
         no_ifdef_in_functions,
         cmake_hygiene,

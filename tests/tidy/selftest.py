@@ -55,9 +55,10 @@ CLEAN = {
     "tests/tidy/unit_pairs.txt": "src/base/host_linux.c tests/integration/host.c # real\n",
     "tests/tidy/readline_exports.txt": "rl_bind_key\n",
     "tests/unit/CMakeLists.txt": S + "rl_test(unit slab)\n",
-    "tests/unit/test_slab.c": C,
+    "tests/unit/test_slab.c": C + "slab_a(void **state)\nslab_b(void **state)\n",
     "tests/integration/CMakeLists.txt": S + "rl_test(integration host TIMEOUT 3)\n",
     "tests/integration/host.c": C,
+    "docs/guarantees.md": "| 1 | x | `unit.slab: slab_a`, `slab_b`; `sim.seeds`; sim INV-1 |\n",
     "scripts/test": "#!/usr/bin/env bash\n" + S,
 }
 
@@ -249,6 +250,11 @@ PLANTED = {
         ({"src/base/slab.c": SLAB.replace("PATH-5", "")}, ["src:1"]),
         ({"src/base/slab.c": SLAB + "/* PATH-5 */\n"}, ["src/base/slab.c:11"]),
         ({"src/base/slab.c": SLAB + "/* PATH-9 */\n"}, ["src/base/slab.c:11"]),
+    ],
+    "guarantees_have_tests": [
+        ({"tests/unit/test_slab.c": C + "slab_a(void **state)\n"}, ["docs/guarantees.md:1"]),
+        ({"docs/guarantees.md": "\n`sim.slab: slab_a`\n"}, ["docs/guarantees.md:2"]),
+        ({"docs/guarantees.md": "\n`unit.slab: slab_a`\n"}, []),
     ],
     "no_leftovers": [
         ({"scripts/test": "#!/bin/sh\n" + S + "# TO" + "DO\n"}, ["scripts/test:3"]),
