@@ -66,7 +66,11 @@ struct rl_stats {
 	/** Actors started and stopped. */
 	uint64_t actors_started;
 	uint64_t actors_stopped;
-	/** Messages sent to actors, delivered, not handled by their handler, and not delivered. */
+	/**
+	 * Messages sent to actors, delivered, not handled by their handler, and not delivered. What
+	 * goes to another shard counts as sent when it is published, at the end of the turn or when
+	 * a block is full.
+	 */
 	uint64_t msgs_sent;
 	uint64_t msgs_delivered;
 	uint64_t msgs_unhandled;
