@@ -40,8 +40,8 @@
  * treats as a failed child. That is escalation.
  *
  * A supervisor ends after its children when the system drains, and when its own supervisor stops
- * it. A child that ends itself upon RL_MSG_SHUTDOWN need not be stopped; one that answers 0 there
- * is stopped when its turn has come. rl_actor_stop() asks an actor to end at once: a supervisor
+ * it. In a drain each child gets RL_MSG_SHUTDOWN before it is stopped; one that ends itself upon it
+ * need not be stopped, one that answers 0 there is stopped when its turn has come. rl_actor_stop() asks an actor to end at once: a supervisor
  * then asks its children in reverse order, but does not wait for them.
  *
  * What C can't contain, a supervisor can't cure: a memory fault in a child ends the process.

@@ -157,6 +157,7 @@ actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor
 	actor->arg = arg;
 	actor->error = 0;
 	actor->shutdown_due = false;
+	actor->ends_after_shutdown = false;
 	actor->room_told = false;
 	actor->noticed = 0;
 	actor->rooms_owed = 0;

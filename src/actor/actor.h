@@ -80,6 +80,7 @@ struct rl_actor {
 		uint32_t gait; /* all four at once, see ACTOR_GAIT_* */
 	};
 	uint8_t shutdown_due : 1; /* RL_MSG_SHUTDOWN is to be delivered */
+	uint8_t ends_after_shutdown : 1; /* it was asked to end, and hears of the drain first */
 	uint8_t room_told : 1; /* RL_MSG_ROOM was delivered since its stream last looked */
 	uint8_t noticed : 5; /* notices in a row while messages waited, up to NOTICES_IN_A_ROW */
 	uint8_t reason; /* enum rl_reason, from ENDING on */

@@ -97,6 +97,9 @@ run_shutdown(struct rl_actor *actor)
 
 	actor->shutdown_due = false;
 	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
+	if (actor->ends_after_shutdown) {
+		rli_actor_end(actor, RL_REASON_LOCAL, 0); /* unless the answer was an end */
+	}
 }
 
 static void

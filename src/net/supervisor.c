@@ -210,13 +210,26 @@ child_shut_down(struct rl_shard *shard, rl_actor_id id)
 	}
 }
 
+/* In a drain a child is told of it before it has to end. */
+static bool
+child_hears_first(struct rl_shard *shard, rl_actor_id id)
+{
+	struct rl_actor *actor = rli_actor_resolve(shard, id.private_bits);
+
+	if (actor == NULL || actor->life == ACTOR_ENDING || !actor->shutdown_due) {
+		return false;
+	}
+	actor->ends_after_shutdown = true;
+	return true;
+}
+
 static void
 child_stop(struct rl_actor *self, const struct rl_child_def *def, struct child *child)
 {
 	child->state = CHILD_STOPPING;
 	if (def->def->receive == supervisor_receive) {
 		child_shut_down(rl_actor_shard(self), child->id);
-	} else {
+	} else if (!child_hears_first(rl_actor_shard(self), child->id)) {
 		child_ask_to_end(self, child);
 	}
 }

@@ -18,6 +18,7 @@ struct kid {
 	char name;
 	int start_answer;
 	int shutdown_answer;
+	uint32_t shutdowns; /* that it was told of */
 	struct rl_actor *actor; /* while it lives */
 };
 
@@ -62,6 +63,7 @@ kid_receive(struct rl_actor *self, const struct rl_msg *msg)
 		kid_write('-', *kid);
 		return 0;
 	case RL_MSG_SHUTDOWN:
+		(*kid)->shutdowns++;
 		return (*kid)->shutdown_answer;
 	default:
 		return RL_ACTOR_UNHANDLED;

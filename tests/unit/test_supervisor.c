@@ -386,6 +386,9 @@ supervisor_drained_stops_its_children_last_to_first(void **state)
 	assert_null(strstr(kid_trace, "-a-"));
 	assert_true(strstr(kid_trace, "-c") < strstr(kid_trace, "-b"));
 	assert_int_equal(strlen(kid_look()), 8);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(kids[i].shutdowns, 1); /* also who was to be stopped at once */
+	}
 }
 
 static void
@@ -403,6 +406,9 @@ supervisor_drained_with_children_that_end_themselves_restarts_none(void **state)
 	kids_settle();
 	assert_int_equal(bed.actors.live, 0);
 	assert_int_equal(strlen(kid_look()), 6);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_int_equal(kids[i].shutdowns, 1);
+	}
 }
 
 static void
