@@ -540,6 +540,9 @@ rli_loop_close(struct rl_shard *shard)
 		counters_add(&shard->counters, msgs_sent, 1);
 		counters_add(&shard->counters, undelivered.stopping, 1);
 	}
+	if (shard->actors->live > 0) {
+		rli_actors_abandon(shard); /* another shard did not start */
+	}
 	rli_hooks_stop(shard);
 	while (shard->actors->notifies.count > 0) {
 		rli_letter_give(&shard->actors->letters, rli_mailbox_pop(&shard->actors->notifies));

@@ -39,7 +39,8 @@ struct rl_shard_def {
 	size_t state_size;
 	/**
 	 * Called first, before any listener opens. A negative errno makes rl_system_start() fail
-	 * with it; on_stop is then not called on this shard.
+	 * with it; on_stop is then not called on this shard. When the start fails, here or on
+	 * another shard, actors that were spawned meanwhile get RL_MSG_START and RL_MSG_STOP.
 	 *
 	 * @param shard  The shard.
 	 * @param arg    rl_config.shard_arg.

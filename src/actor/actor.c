@@ -344,6 +344,20 @@ rli_actors_cut(struct rl_shard *shard, enum rl_reason reason)
 	}
 }
 
+void
+rli_actors_abandon(struct rl_shard *shard)
+{
+	struct actors *actors = shard->actors;
+	struct rl_actor *actor;
+
+	actors->draining = true;
+	rli_actors_cut(shard, RL_REASON_SHUTDOWN);
+	while ((actor = rli_actor_next(&actors->ready)) != NULL) {
+		rli_actor_stop(actor); /* it spawns nobody, and sends nothing */
+	}
+	RL_ASSERT(actors->live == 0);
+}
+
 rl_actor_id
 rl_actor_self(const struct rl_actor *self)
 {

@@ -252,6 +252,12 @@ rli_tie_notice(struct rl_actor *actor, struct tie *tie)
 /* Begin to drain: RL_MSG_SHUTDOWN for every actor, no spawn any more. */
 void rli_actors_drain(struct rl_shard *shard, uint64_t deadline_ns);
 
+/*
+ * No turn will come, because the system does not start: whoever was spawned meanwhile sees both
+ * ends of its life.
+ */
+void rli_actors_abandon(struct rl_shard *shard);
+
 /* End whoever is left, with @reason. */
 void rli_actors_cut(struct rl_shard *shard, enum rl_reason reason);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "actor/actor.h"
 #include "base/host.h"
 
 static int
@@ -59,6 +60,7 @@ rli_hooks_start(struct rl_shard *shard)
 		}
 	}
 	if (rc != 0) {
+		rli_actors_abandon(shard); /* what on_start spawned */
 		hooks_state_give(shard);
 	}
 	shard->hooked = rc == 0;

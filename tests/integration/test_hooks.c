@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #define BALLS	100u /* fewer than fit between two shards, whoever sends */
 #define BOUNCES 300000u
@@ -180,6 +181,61 @@ timer_comes_due_on_shards_that_never_sleep(void **state)
 	rig_end(rig);
 }
 
+static atomic_uint abandoned_starts;
+static atomic_uint abandoned_stops;
+
+static int
+abandoned_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	if (msg->kind == RL_MSG_START) {
+		(void)atomic_fetch_add(&abandoned_starts, 1);
+		return rl_actor_spawn(self, NULL, NULL, NULL) == -EINVAL ? 0 : -EIO;
+	}
+	if (msg->kind == RL_MSG_STOP) {
+		(void)atomic_fetch_add(&abandoned_stops, 1);
+		return msg->stop.reason == RL_REASON_SHUTDOWN ? 0 : -EIO;
+	}
+	return RL_ACTOR_UNHANDLED;
+}
+
+static const struct rl_actor_def abandoned = { .name = "abandoned", .receive = abandoned_receive };
+
+/* Spawns two on each shard; the last one then fails. */
+static int
+failing_on_start(struct rl_shard *shard, void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 2; i++) {
+		if (rl_shard_spawn(shard, &abandoned, NULL, NULL) != 0) {
+			return -EIO;
+		}
+	}
+	return rl_shard_id(shard) + 1 == rl_shard_count(shard) ? -EXDEV : 0;
+}
+
+static void
+silent_log(void *arg, enum rl_log_level level, int shard, const char *text)
+{
+	(void)arg;
+	(void)level;
+	(void)shard;
+	(void)text;
+}
+
+static void
+start_that_fails_stops_who_was_spawned(void **state)
+{
+	static const struct rl_shard_def def = { .on_start = failing_on_start };
+	struct rl_config config = RL_CONFIG(.shard = &def, .log = silent_log);
+	struct rl_system *sys = (struct rl_system *)&config;
+
+	(void)state;
+	assert_int_equal(rl_system_start(&config, &sys), -EXDEV);
+	assert_null(sys);
+	assert_true(atomic_load(&abandoned_starts) >= 2);
+	assert_int_equal(atomic_load(&abandoned_starts), atomic_load(&abandoned_stops));
+}
+
 int
 main(void)
 {
@@ -188,6 +244,7 @@ main(void)
 		rig_case(notify_without_a_hook_is_counted_as_gone),
 		rig_case(drain_ends_although_hooks_answer_each_other),
 		rig_case(timer_comes_due_on_shards_that_never_sleep),
+		cmocka_unit_test(start_that_fails_stops_who_was_spawned),
 	};
 
 	return rig_run("hooks", tests);

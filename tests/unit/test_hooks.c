@@ -9,10 +9,12 @@
 
 #include <errno.h>
 
+#include "actor/actor.h"
 #include "actor/hooks.h"
 #include "unit_memory.h"
 
 static struct rl_shard shard;
+static struct actors actors; /* none */
 static struct rl_config config;
 static struct unit_log log_seen;
 static uint32_t starts;
@@ -65,6 +67,9 @@ setup(void **state)
 	memset(&shard, 0, sizeof(shard));
 	unit_log_init(&log_seen);
 	config = RL_CONFIG(.shard = &all, .shard_arg = &config);
+	memset(&actors, 0, sizeof(actors));
+	list_init(&actors.ready);
+	shard.actors = &actors;
 	shard.id = 3;
 	shard.config = &config;
 	shard.log = &log_seen.log;
