@@ -41,8 +41,9 @@
  *
  * A supervisor ends after its children when the system drains, and when its own supervisor stops
  * it. In a drain each child gets RL_MSG_SHUTDOWN before it is stopped; one that ends itself upon it
- * need not be stopped, one that answers 0 there is stopped when its turn has come. rl_actor_stop() asks an actor to end at once: a supervisor
- * then asks its children in reverse order, but does not wait for them.
+ * need not be stopped, one that answers 0 there is stopped when its turn has come. rl_actor_stop()
+ * asks an actor to end at once: a supervisor then asks its children in reverse order, but does not
+ * wait for them.
  *
  * What C can't contain, a supervisor can't cure: a memory fault in a child ends the process.
  * Supervision is for what a handler noticed and answered with an error, for ends that others

@@ -97,6 +97,15 @@ kids_setup(void **state)
 	return rc;
 }
 
+/* The first @count of them, each once. */
+static inline void
+kids_heard(uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(kids[i].shutdowns, 1);
+	}
+}
+
 /* Turns without time, until nobody has anything to do. */
 static inline void
 kids_settle(void)

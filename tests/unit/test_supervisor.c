@@ -374,10 +374,7 @@ supervisor_drained_stops_its_children_last_to_first(void **state)
 	static struct rl_supervisor_def outer = { .children = outer_children, .children_count = 3 };
 
 	(void)state;
-	for (uint32_t i = 0; i < KIDS; i++) {
-		kids[i].shutdown_answer = 0; /* wait for the supervisor */
-	}
-	(void)kids_supervise(&outer);
+	(void)kids_supervise(&outer); /* whose kids wait for it when they hear of the drain */
 	assert_string_equal(kid_look(), "+a+d+b+c");
 	rli_actors_drain(&bed.shard, 12345);
 	kids_settle();
@@ -386,9 +383,7 @@ supervisor_drained_stops_its_children_last_to_first(void **state)
 	assert_null(strstr(kid_trace, "-a-"));
 	assert_true(strstr(kid_trace, "-c") < strstr(kid_trace, "-b"));
 	assert_int_equal(strlen(kid_look()), 8);
-	for (uint32_t i = 0; i < 4; i++) {
-		assert_int_equal(kids[i].shutdowns, 1); /* also who was to be stopped at once */
-	}
+	kids_heard(4); /* also who was to be stopped at once */
 }
 
 static void
@@ -406,9 +401,7 @@ supervisor_drained_with_children_that_end_themselves_restarts_none(void **state)
 	kids_settle();
 	assert_int_equal(bed.actors.live, 0);
 	assert_int_equal(strlen(kid_look()), 6);
-	for (uint32_t i = 0; i < 3; i++) {
-		assert_int_equal(kids[i].shutdowns, 1);
-	}
+	kids_heard(3);
 }
 
 static void
