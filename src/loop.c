@@ -206,25 +206,26 @@ turn_timers(struct rl_shard *shard)
 	return count > 0;
 }
 
-static inline void
-actor_run(struct rl_actor *actor, uint32_t budget)
+/* Returns how many messages were delivered that nobody has counted yet. */
+static inline uint32_t
+actor_run(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 {
-	if (actor->gait == ACTOR_GAIT_STEADY && actor->mailbox.count > 0) {
-		rli_actor_run_messages(actor, budget);
-		if (actor->gait == ACTOR_GAIT_STEADY) {
-			if (actor->mailbox.count > 0) {
-				rli_actor_ready(actor);
-			}
-			return;
-		}
-	} else {
+	uint32_t left = budget;
+
+	if (actor->gait != ACTOR_GAIT_STEADY || actor->mailbox.count == 0) {
 		(void)rli_actor_run(actor, budget);
+	} else if (rli_actor_run_steady(actors, actor, &left)) {
+		if (actor->mailbox.count > 0) {
+			rli_actor_ready_on(actors, actor);
+		}
+		return budget - left;
 	}
 	if (actor->life == ACTOR_ENDING) {
 		rli_actor_stop(actor);
 	} else if (rli_actor_has_work(actor)) {
 		rli_actor_ready(actor);
 	}
+	return budget - left;
 }
 
 /*
@@ -236,7 +237,9 @@ static uint32_t
 actors_run(struct rl_shard *shard, uint32_t budget)
 {
 	struct actors *actors = shard->actors;
+	uint32_t batch = shard->config->actor_batch_max;
 	struct rl_actor *actor;
+	uint64_t delivered = 0;
 	uint32_t count = 0;
 
 	actors->ready_conns = &actors->later;
@@ -244,12 +247,13 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	while (count < budget && ((actor = rli_actor_alone(actors)) != NULL ||
 				  (actor = rli_actor_next(&actors->ready)) != NULL)) {
 		if (actor->conn == NULL) {
-			actor_run(actor, shard->config->actor_batch_max);
+			delivered += actor_run(actors, actor, batch);
 		} else {
-			rli_conn_run(actor, shard->config->actor_batch_max);
+			rli_conn_run(actor, batch);
 		}
 		count++;
 	}
+	counters_add(&shard->counters, msgs_delivered, delivered);
 	actors->runs = false;
 	actor = rli_actor_alone(actors);
 	if (actor != NULL) {

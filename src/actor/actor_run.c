@@ -144,6 +144,7 @@ run_urgent(struct rl_actor *actor)
 		run_notice(actor);
 	} else {
 		actor->urgent = false;
+		actor->noticed = 0; /* and so it is whenever an actor is steady */
 		return false;
 	}
 	return true;
@@ -164,6 +165,20 @@ rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int
 	rli_actor_answered(actor, msg->kind, answer);
 }
 
+static uint32_t
+run_messages(struct rl_actor *actor, uint32_t budget)
+{
+	struct actors *actors = actor->shard->actors;
+	uint32_t left;
+
+	actor->noticed = 0;
+	run_begin(actors, actor);
+	left = rli_actor_run_letters(actors, actor, budget);
+	run_end(actors, actor);
+	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
+	return left;
+}
+
 /* What is urgent goes first, but notices don't keep messages waiting for ever. */
 static bool
 run_is_urgent(const struct rl_actor *actor)
@@ -179,7 +194,7 @@ rli_actor_run(struct rl_actor *actor, uint32_t budget)
 		if (run_is_urgent(actor)) {
 			budget -= run_urgent(actor) ? 1 : 0;
 		} else if (actor->mailbox.count > 0) {
-			budget = rli_actor_run_messages(actor, budget);
+			budget = run_messages(actor, budget);
 		} else {
 			break;
 		}

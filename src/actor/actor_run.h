@@ -55,25 +55,14 @@ void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg
 /*
  * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
  * What the handler gets is the letter itself. Messages alone, as long as nothing comes up that goes
- * before them; one is there, and the actor is RUNNING. Returns the budget that is left.
+ * before them; one is there. Returns the budget that is left; what was delivered is counted by the
+ * caller. The actor is marked as running before and after.
  */
 __attribute__((always_inline)) static inline uint32_t
-rli_actor_run_messages(struct rl_actor *actor, uint32_t budget)
+rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 {
-	struct actors *actors = actor->shard->actors;
 	uint32_t left = budget;
 
-	if (actor->noticed != 0) {
-		actor->noticed = 0;
-	}
-	RL_ASSERT(actors->running == NULL);
-	actors->running = actor;
-	if (actor->gait == ACTOR_GAIT_STEADY) {
-		actor->gait =
-			ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
-	} else {
-		actor->running = true; /* something urgent has to wait for one message */
-	}
 	do {
 		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 		int answer;
@@ -90,14 +79,27 @@ rli_actor_run_messages(struct rl_actor *actor, uint32_t budget)
 		rli_letter_give(&actors->letters, letter);
 		left--;
 	} while (left > 0 && actor->mailbox.count > 0 && actor->gait == ACTOR_GAIT_HANDLES);
-	actors->running = NULL;
-	if (actor->gait == ACTOR_GAIT_HANDLES) {
-		actor->gait = ACTOR_GAIT_STEADY;
-	} else {
-		actor->running = false;
-	}
-	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
 	return left;
+}
+
+/*
+ * The common case of rli_actor_run(), for an actor that is steady and has messages. True: it is
+ * steady still.
+ */
+static inline bool
+rli_actor_run_steady(struct actors *actors, struct rl_actor *actor, uint32_t *budget)
+{
+	RL_ASSERT(actors->running == NULL);
+	actors->running = actor;
+	actor->gait = ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
+	*budget = rli_actor_run_letters(actors, actor, *budget);
+	actors->running = NULL;
+	if (actor->gait != ACTOR_GAIT_HANDLES) {
+		actor->running = false;
+		return false;
+	}
+	actor->gait = ACTOR_GAIT_STEADY;
+	return true;
 }
 
 /* Something for rli_actor_run() is there. */
