@@ -256,7 +256,7 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	counters_add(&shard->counters, msgs_delivered, delivered);
 	actors->runs = false;
 	actor = rli_actor_alone(actors);
-	if (actor != NULL) {
+	if (actor != NULL && !RL_MUTANT(ALONE_FORGOTTEN)) {
 		list_push_front(&actors->ready, &actor->ready); /* it was first */
 	}
 	actors->ready_conns = &actors->ready;

@@ -53,6 +53,7 @@
 	X(REPORT_FORGOTTEN, "an undelivered message does not ride home")      \
 	X(LATE_REPLY_TAKEN, "a late reply answers the next request")          \
 	X(INBOUND_NOT_LOOKED_AT, "sleeps without looking at others' marks")   \
+	X(ALONE_FORGOTTEN, "who is ready alone is forgotten with the phase")  \
 	X(MIXED_FORGOTTEN, "a message travels as a notification")             \
 	X(MARK_FORGOTTEN, "what is published is not marked")                  \
 	X(WANT_NOT_LOOKED_AT, "a block that is waited for returns silently")  \
