@@ -100,20 +100,23 @@ send_fill(struct rl_shard *shard, struct letter *letter, const struct rl_actor *
 	counters_add(&shard->counters, msgs_sent, 1);
 }
 
-/*
- * In a block that leaves for another shard; counted when it is published. Every store counts here:
- * see envelope_copy_payload().
- */
+/* For whom it is, in a block that leaves for another shard. */
+static inline void
+send_address(struct envelope *envelope, uint64_t to)
+{
+	envelope_store_pair(&envelope->ref, 0, to); /* no reply is wanted */
+}
+
+/* The rest; counted when it is published. Every store counts: see envelope_copy_payload(). */
 __attribute__((always_inline)) static inline void
 send_fill_away(const struct rl_shard *shard, struct envelope *envelope, const struct rl_actor *from,
-	       uint64_t to, uint32_t kind, const void *data, size_t len)
+	       uint32_t kind, const void *data, size_t len)
 {
 	uint32_t head = shard->actors->message_head | (uint32_t)len;
 
 	if (from != NULL && from->def->reports) {
 		head |= ENVELOPE_F_REPORT << 8;
 	}
-	envelope_store_pair(&envelope->ref, 0, to); /* no reply is wanted */
 	envelope_store_pair(&envelope->from, from == NULL ? 0 : from->id,
 			    envelope_what(kind, head));
 	envelope_copy_payload(envelope->payload, data, len);
@@ -137,7 +140,8 @@ send_away_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t t
 	if (envelope == NULL) {
 		return from == NULL ? -EAGAIN : send_away_refused(shard, id_shard(to));
 	}
-	send_fill_away(shard, envelope, from, to, kind, data, len);
+	send_address(envelope, to);
+	send_fill_away(shard, envelope, from, kind, data, len);
 	return 0;
 }
 
@@ -150,6 +154,7 @@ send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint
 	  const void *data, size_t len)
 {
 	uint32_t number = id_shard(to);
+	struct envelope *envelope;
 
 	if (!send_is_allowed(shard, kind, len) || shard->actors->cut || number >= shard->count ||
 	    id_generation(to) == 0 || !rli_mesh_at_hand(shard->port, number)) {
@@ -157,7 +162,9 @@ send_away(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, uint
 	}
 	RL_ASSERT(from == NULL || from->running);
 	rli_mesh_mix(shard->port, number);
-	send_fill_away(shard, rli_mesh_next(shard->port, number), from, to, kind, data, len);
+	envelope = rli_mesh_next(shard->port, number);
+	send_address(envelope, to);
+	send_fill_away(shard, envelope, from, kind, data, len);
 	return 0;
 }
 
