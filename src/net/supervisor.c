@@ -198,38 +198,22 @@ child_ask_to_end(struct rl_actor *self, const struct child *child)
 	RL_ASSERT(rc == 0); /* it is on this shard */
 }
 
-/* As the drain tells it, so that it stops its children and waits for them. */
-static void
-child_shut_down(struct rl_shard *shard, rl_actor_id id)
-{
-	struct rl_actor *actor = rli_actor_resolve(shard, id.private_bits);
-
-	if (actor != NULL && actor->life != ACTOR_ENDING) {
-		actor->shutdown_due = true;
-		rli_actor_urge(actor);
-	}
-}
-
-/* In a drain a child is told of it before it has to end. */
-static bool
-child_hears_first(struct rl_shard *shard, rl_actor_id id)
-{
-	struct rl_actor *actor = rli_actor_resolve(shard, id.private_bits);
-
-	if (actor == NULL || actor->life == ACTOR_ENDING || !actor->shutdown_due) {
-		return false;
-	}
-	actor->ends_after_shutdown = true;
-	return true;
-}
-
 static void
 child_stop(struct rl_actor *self, const struct rl_child_def *def, struct child *child)
 {
+	struct rl_actor *actor = rli_actor_resolve(rl_actor_shard(self), child->id.private_bits);
+
 	child->state = CHILD_STOPPING;
+	if (actor == NULL || actor->life == ACTOR_ENDING) {
+		return; /* its RL_MSG_DOWN is on its way */
+	}
 	if (def->def->receive == supervisor_receive) {
-		child_shut_down(rl_actor_shard(self), child->id);
-	} else if (!child_hears_first(rl_actor_shard(self), child->id)) {
+		/* as the drain tells it, so that it stops its children and waits for them */
+		actor->shutdown_due = true;
+		rli_actor_urge(actor);
+	} else if (actor->shutdown_due) {
+		actor->ends_after_shutdown = true; /* in a drain it is told of it before it ends */
+	} else {
 		child_ask_to_end(self, child);
 	}
 }
