@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Actors: identity, the ready list, and the one place where user code is called.
+ * Actors: identity and the ready list; actor_run.h is where user code is called.
  *
  * An actor is a type-stable header in the shard's slab and, beside it, user state from size
  * classes. What waits for it (its start, due timers, messages, the drain) are states of the actor;
@@ -126,8 +126,7 @@ struct actors {
 	 * other need no list.
 	 */
 	struct rl_actor *alone;
-	bool runs; /* this is the phase of actors */
-	struct list *ready_conns; /* where a connection goes: ready, or later */
+	struct list *ready_conns; /* where a connection goes: ready, or later while actors run */
 	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
 	uint32_t message_head; /* of a message from here */
@@ -194,7 +193,7 @@ rli_actor_ready_on(struct actors *actors, struct rl_actor *actor)
 	if (list_is_linked(&actor->ready)) {
 		return;
 	}
-	if (actors->runs && actors->alone == NULL && actor->conn == NULL &&
+	if (actors->ready_conns == &actors->later && actors->alone == NULL && actor->conn == NULL &&
 	    list_is_empty(&actors->ready)) {
 		actors->alone = actor;
 		actor->ready.next = NULL; /* on no list, and linked all the same */

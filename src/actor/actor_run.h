@@ -33,7 +33,7 @@ rli_actor_alone(struct actors *actors)
 
 /*
  * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
- * negative errno. The one place where user code runs.
+ * negative errno. User code runs here and in rli_actor_run_letters(), nowhere else.
  */
 int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
 

@@ -136,7 +136,7 @@ mesh_push_staged(struct mesh_port *port, struct mesh_out *out)
 	mesh_dirty(port, out);
 }
 
-/* The first lines of a block: rli_mesh_stage_notify() fetches the others. */
+/* The first lines of a block: rli_mesh_next() fetches the others. */
 static void
 mesh_fetch_block(const struct mesh_block *block)
 {
