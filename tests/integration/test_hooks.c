@@ -2,7 +2,7 @@
 /*
  * Proved: notifications go both ways between shards, with few wake-ups; one that no hook takes is
  * counted; hooks that answer each other, or themselves, do not hold up a drain; a shard that always
- * has something at hand, or polls, looks at its timers all the same.
+ * has something at hand enters the kernel seldom, and looks at its timers all the same.
  * How: hooks on every shard of a real system, directed by the test's thread.
  * Not proved: the order of every interleaving; tests/stress and tests/model look at that.
  */
@@ -142,6 +142,25 @@ drain_ends_although_hooks_answer_each_other(void **state)
 				 rig->stats.undelivered.gone + rig->stats.undelivered.stopping);
 }
 
+#define TURNS 20000u
+
+/* A hook that answers itself: each turn has work at hand, and none has anything for the kernel. */
+static void
+turns_with_messages_alone_enter_seldom_but_do(void **state)
+{
+	struct rig *rig = *state;
+	const struct rl_stats *stats = &rig->stats;
+
+	rig->restless = true;
+	rig_start(rig, RL_CONFIG(.shard = &echo_shard, .shard_arg = &rig->probes[0]));
+	assert_int_equal(rl_system_notify(rig->sys, rig->shards - 1, KIND_SELF, NULL, 0), 0);
+	rig_await(rig, rig->probes[0].marks[MARK_NOTIFIED], TURNS);
+	rig_end(rig);
+	assert_true(stats->turns >= TURNS);
+	assert_true(stats->enters < stats->turns / 2);
+	assert_true(stats->turns <= 17 * (stats->enters + rig->shards));
+}
+
 #define TICKS	20u
 #define TICK_NS RL_MS(2)
 
@@ -243,6 +262,7 @@ main(void)
 		rig_case(notify_both_ways_needs_few_wakeups),
 		rig_case(notify_without_a_hook_is_counted_as_gone),
 		rig_case(drain_ends_although_hooks_answer_each_other),
+		rig_case(turns_with_messages_alone_enter_seldom_but_do),
 		rig_case(timer_comes_due_on_shards_that_never_sleep),
 		cmocka_unit_test(start_that_fails_stops_who_was_spawned),
 	};
