@@ -243,6 +243,7 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	uint32_t count = 0;
 
 	actors->ready_conns = &actors->later;
+	actors->runs = true;
 	while (count < budget && ((actor = rli_actor_alone(actors)) != NULL ||
 				  (actor = rli_actor_next(&actors->ready)) != NULL)) {
 		if (actor->conn == NULL) {
@@ -253,6 +254,7 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 		count++;
 	}
 	counters_add(&shard->counters, msgs_delivered, delivered);
+	actors->runs = false;
 	actor = rli_actor_alone(actors);
 	if (actor != NULL && !RL_MUTANT(ALONE_FORGOTTEN)) {
 		list_push_front(&actors->ready, &actor->ready); /* it was first */

@@ -126,6 +126,7 @@ struct actors {
 	 * other need no list.
 	 */
 	struct rl_actor *alone;
+	bool runs; /* ready_conns says as much, at one load more for each message */
 	struct list *ready_conns; /* where a connection goes: ready, or later while actors run */
 	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
@@ -193,7 +194,7 @@ rli_actor_ready_on(struct actors *actors, struct rl_actor *actor)
 	if (list_is_linked(&actor->ready)) {
 		return;
 	}
-	if (actors->ready_conns == &actors->later && actors->alone == NULL && actor->conn == NULL &&
+	if (actors->runs && actors->alone == NULL && actor->conn == NULL &&
 	    list_is_empty(&actors->ready)) {
 		actors->alone = actor;
 		actor->ready.next = NULL; /* on no list, and linked all the same */
