@@ -67,6 +67,10 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(monitors_max), 1, ID_SLOT_MAX, 0, false },
 	/* because names are for services, not for connections */
 	{ CONFIG_NUMBER(names_max), 1, 1048576, 16384, false },
+	/* because each is in flight for a few turns; committed as they are used */
+	{ CONFIG_NUMBER(bufs_max), 1, ID_SLOT_MAX, 65536, false },
+	/* because 1,024 buffers of the largest size fit; committed as it is used */
+	{ CONFIG_NUMBER(buf_pool_bytes), CONFIG_MIB, 1024 * CONFIG_GIB, 64 * CONFIG_MIB, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */
 	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */

@@ -23,6 +23,7 @@
 
 #define TURN_MESSAGES_MAX 1024 /* from foreign threads, per turn */
 #define TURN_MESH_MAX	  4096 /* from other shards, per turn */
+#define END_BUFS_NS	  RL_SEC(1) /* after the cut, for counted buffers to come home */
 #define TURN_TIMERS_MAX	  4096 /* the rest is due still, and the turn does not wait */
 
 /*
@@ -162,6 +163,16 @@ turn_drain(struct rl_shard *shard)
 	return rli_actors_drain_mesh(shard, TURN_MESH_MAX) || active;
 }
 
+/* The drain has lasted long enough: what is left ends now, with @reason. */
+static void
+end_cut(struct rl_shard *shard, enum rl_reason reason)
+{
+	shard->cut = true;
+	rli_actors_cut(shard, reason);
+	rli_net_cut(shard, reason);
+	rli_wheel_start(&shard->wheel, &shard->drain_timer, shard->now_ns + END_BUFS_NS);
+}
+
 static void
 timer_due(struct rl_shard *shard, struct timer *timer)
 {
@@ -182,8 +193,11 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 		rli_listener_backoff_due(timer);
 		return;
 	case TIMER_SYSTEM:
-		rli_actors_cut(shard, RL_REASON_TIMEOUT_DRAIN);
-		rli_net_cut(shard, RL_REASON_TIMEOUT_DRAIN);
+		if (shard->cut) {
+			shard->bufs_given_up = true;
+		} else {
+			end_cut(shard, RL_REASON_TIMEOUT_DRAIN);
+		}
 		return;
 	}
 	RL_UNREACHABLE();
@@ -229,6 +243,28 @@ actor_run(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 }
 
 /*
+ * Who runs next. While it does, what the one behind it will need is fetched: after a burst to many,
+ * their messages have left the cache.
+ */
+static inline struct rl_actor *
+actors_next(struct actors *actors)
+{
+	struct rl_actor *actor = rli_actor_alone(actors);
+	const struct list_node *behind;
+
+	if (actor != NULL) {
+		return actor;
+	}
+	actor = rli_actor_next(&actors->ready);
+	behind = actors->ready.head.next;
+	if (behind != &actors->ready.head) {
+		__builtin_prefetch(list_entry(behind, struct rl_actor, ready)->mailbox.first);
+		__builtin_prefetch(behind->next);
+	}
+	return actor;
+}
+
+/*
  * Whoever is ready, in order, also who becomes so meanwhile: messages between actors don't pay for
  * a turn each. A connection that becomes ready meanwhile waits for the next turn, because its
  * output leaves once per turn. Returns how many ran.
@@ -244,8 +280,7 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 
 	actors->ready_conns = &actors->later;
 	actors->runs = true;
-	while (count < budget && ((actor = rli_actor_alone(actors)) != NULL ||
-				  (actor = rli_actor_next(&actors->ready)) != NULL)) {
+	while (count < budget && (actor = actors_next(actors)) != NULL) {
 		if (actor->conn == NULL) {
 			delivered += actor_run(actors, actor, batch);
 		} else {
@@ -291,7 +326,8 @@ end_drain(struct rl_shard *shard)
 
 /*
  * When actors and connections have ended, hooks may run on but send no more, or two of them that
- * answer each other would never let the system end.
+ * answer each other would never let the system end. Buffers that other shards have are waited for,
+ * but not for ever: a hook there may keep one.
  */
 static bool
 end_is_silent(struct rl_shard *shard)
@@ -300,6 +336,9 @@ end_is_silent(struct rl_shard *shard)
 		return false;
 	}
 	shard->actors->cut = true;
+	if (shard->actors->bufs_away > 0 && !shard->bufs_given_up) {
+		return false;
+	}
 	return rli_actors_mesh_is_idle(shard) && rli_mesh_is_home(shard->port);
 }
 
@@ -318,8 +357,8 @@ turn_end(struct rl_shard *shard)
 	}
 	if (drain >= SYSTEM_CUTS && shard->drain == SYSTEM_DRAINS) {
 		shard->drain = SYSTEM_CUTS;
-		rli_actors_cut(shard, RL_REASON_SHUTDOWN);
-		rli_net_cut(shard, RL_REASON_SHUTDOWN);
+		(void)rli_wheel_cancel(&shard->wheel, &shard->drain_timer);
+		end_cut(shard, RL_REASON_SHUTDOWN);
 	}
 	if (shard->drain != SYSTEM_RUNS && !shard->silent && end_is_silent(shard)) {
 		shard->silent = true;

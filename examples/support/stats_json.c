@@ -41,11 +41,15 @@ static const struct stats_field stats_undelivered[] = {
 };
 
 static const struct stats_field stats_after_undelivered[] = {
-	STATS_FIELD(timers_fired),	 STATS_FIELD(wakeups),	    STATS_FIELD(cqes_unknown),
-	STATS_FIELD(accept_enfile),	 STATS_FIELD(wakeups_sent), STATS_FIELD(wakeups_failed),
-	STATS_FIELD(requests),		 STATS_FIELD(replies),	    STATS_FIELD(replies_late),
-	STATS_FIELD(requests_timed_out), STATS_FIELD(monitors),	    STATS_FIELD(downs),
-	STATS_FIELD(names_lost),	 STATS_FIELD(spins),	    STATS_FIELD(spins_hit),
+	STATS_FIELD(timers_fired),	STATS_FIELD(wakeups),
+	STATS_FIELD(cqes_unknown),	STATS_FIELD(accept_enfile),
+	STATS_FIELD(wakeups_sent),	STATS_FIELD(wakeups_failed),
+	STATS_FIELD(requests),		STATS_FIELD(replies),
+	STATS_FIELD(replies_late),	STATS_FIELD(requests_timed_out),
+	STATS_FIELD(monitors),		STATS_FIELD(downs),
+	STATS_FIELD(names_lost),	STATS_FIELD(spins),
+	STATS_FIELD(spins_hit),		STATS_FIELD(shared_bufs_taken),
+	STATS_FIELD(shared_bufs_freed),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

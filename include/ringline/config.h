@@ -192,6 +192,13 @@ struct rl_config {
 	uint32_t monitors_max;
 	/** Names in the system, 1 to 2^20. Default 16384: each shard has a copy. */
 	uint32_t names_max;
+	/**
+	 * Handles of counted buffers per shard, 1 to 2^24 - 1; a buffer takes one, and one more for
+	 * each other shard that it was sent to. Default 65536.
+	 */
+	uint32_t bufs_max;
+	/** Memory for counted buffers per shard, 1 MiB to 1 TiB. Default 64 MiB. */
+	uint64_t buf_pool_bytes;
 };
 
 /** A configuration with the given fields, everything else at its default. */

@@ -27,6 +27,7 @@
 
 #include <ringline/actor.h>
 #include <ringline/addr.h>
+#include <ringline/buf.h>
 #include <ringline/config.h>
 #include <ringline/conn.h>
 #include <ringline/listener.h>

@@ -2,7 +2,8 @@
 /*
  * Counters. Each shard has its own set, written by that shard alone; a reader on another thread
  * gets each counter whole, but not all of them from one instant. After rl_system_run() returned
- * they balance: accepted + opened = sum of closed, bufs_lent = bufs_home.
+ * they balance: accepted + opened = sum of closed, bufs_lent = bufs_home, and shared_bufs_taken =
+ * shared_bufs_freed unless the program kept some.
  */
 #ifndef RINGLINE_STATS_H
 #define RINGLINE_STATS_H
@@ -99,6 +100,9 @@ struct rl_stats {
 	/** Times that the shard polled before a sleep (rl_config.spin_us), and found something. */
 	uint64_t spins;
 	uint64_t spins_hit;
+	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
+	uint64_t shared_bufs_taken;
+	uint64_t shared_bufs_freed;
 };
 
 RL_END_DECLS

@@ -13,6 +13,7 @@
 #include "actor/actor_mesh.h"
 #include "actor/actor_run.h"
 #include "actor/actor_timer.h"
+#include "actor/buf.h"
 #include "actor/monitor.h"
 #include "actor/name.h"
 #include "actor/request.h"
@@ -40,6 +41,9 @@ actors_init_ties(struct rl_shard *shard)
 	}
 	if (rc == 0) {
 		rc = rli_names_init(shard);
+	}
+	if (rc == 0) {
+		rc = rli_bufs_init(shard);
 	}
 	return rc;
 }
@@ -86,6 +90,7 @@ rli_actors_fini(struct rl_shard *shard)
 	rli_slab_fini(&actors->leases);
 	rli_slab_fini(&actors->rooms);
 	rli_names_fini(shard);
+	rli_bufs_fini(shard);
 	rli_letter_pool_fini(&actors->letters);
 }
 
@@ -227,7 +232,12 @@ actor_lose_messages(struct rl_actor *actor)
 	uint64_t lost = actor->mailbox.count;
 
 	while (actor->mailbox.count > 0) {
-		rli_letter_give(pool, rli_mailbox_pop(&actor->mailbox));
+		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
+
+		if (!RL_MUTANT(BUF_OF_LOST_KEPT)) {
+			rli_letter_let_go(letter);
+		}
+		rli_letter_give(pool, letter);
 	}
 	if (lost > 0 && actor->shard->actors->cut) {
 		counters_add(&actor->shard->counters, undelivered.stopping, lost);

@@ -25,6 +25,7 @@
 #include "base/slab.h"
 #include "mailbox/mailbox.h"
 #include "mailbox/mesh.h"
+#include "shard/chunk.h"
 #include "shard/shard.h"
 
 struct conn;
@@ -132,6 +133,7 @@ struct actors {
 	uint32_t mailbox_max; /* the configuration's, at hand */
 	uint32_t message_head; /* of a message from here */
 	uint32_t notify_head; /* of a notification */
+	uint32_t buf_head; /* of a message with a counted buffer */
 	uint32_t live; /* not FREE */
 	bool draining; /* no spawn any more */
 	bool cut; /* no message any more */
@@ -148,6 +150,9 @@ struct actors {
 	struct name_table homes; /* names that this shard decides about: struct name_home */
 	struct name_table names; /* this shard's copy of all */
 	struct slab claims;
+	struct slab bufs; /* handles of counted buffers */
+	struct chunk_pool buf_memory;
+	uint64_t bufs_away; /* references that were sent to other shards, and are not home */
 };
 
 /* 0, -ENOMEM. Uses shard->actors, which the composition root has set. */

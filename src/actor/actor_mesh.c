@@ -13,6 +13,8 @@
 
 #include "actor/actor_run.h"
 #include "actor/actor_send.h"
+#include "actor/buf.h"
+#include "actor/buf_send.h"
 #include "actor/monitor.h"
 #include "actor/name.h"
 #include "actor/request.h"
@@ -76,6 +78,11 @@ mesh_arrived(struct rl_shard *shard, const struct envelope *envelope)
 	case ENVELOPE_UNREGISTER:
 	case ENVELOPE_NAME:
 		rli_name_arrived(shard, envelope);
+		return 0;
+	case ENVELOPE_BUF:
+		return rli_buf_arrived(shard, envelope);
+	case ENVELOPE_BUF_HOME:
+		rli_buf_came_home(shard, envelope);
 		return 0;
 	case ENVELOPE_NOTIFY:
 		return 0;
@@ -196,7 +203,8 @@ mesh_report(struct rl_shard *shard, const struct envelope *envelope)
 	struct rl_actor *actor;
 	struct rl_msg msg = { .kind = RL_MSG_UNDELIVERED };
 
-	if (envelope_class(envelope) != ENVELOPE_MESSAGE) {
+	if (envelope_class(envelope) != ENVELOPE_MESSAGE &&
+	    envelope_class(envelope) != ENVELOPE_BUF) {
 		rli_request_failed(shard, envelope->ref, mark_error(envelope));
 		return;
 	}

@@ -12,6 +12,7 @@
 
 #include "actor/actor_mesh.h"
 #include "actor/actor_timer.h"
+#include "actor/buf.h"
 #include "actor/monitor.h"
 #include "actor/request.h"
 
@@ -163,6 +164,18 @@ rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int
 		}
 	}
 	rli_actor_answered(actor, msg->kind, answer);
+}
+
+void
+rli_actor_run_buf(struct actors *actors, struct rl_actor *actor, struct letter *letter)
+{
+	int answer = actor->receive(actor, &letter->msg);
+
+	if (answer != 0) {
+		rli_actor_answered_message(actor, &letter->msg, answer);
+	}
+	rli_letter_let_go(letter);
+	rli_letter_give(&actors->letters, letter);
 }
 
 static uint32_t

@@ -52,6 +52,9 @@ uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 /* A message was answered with something else than 0. */
 void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer);
 
+/* The same for a message with a counted buffer, whose reference is let go after it. */
+void rli_actor_run_buf(struct actors *actors, struct rl_actor *actor, struct letter *letter);
+
 /*
  * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
  * What the handler gets is the letter itself. Messages alone, as long as nothing comes up that goes
@@ -68,6 +71,11 @@ rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t bu
 		int answer;
 
 		__builtin_prefetch(actor->mailbox.first);
+		if (letter->msg.user.private_bits >= LETTER_BUF) {
+			rli_actor_run_buf(actors, actor, letter);
+			left--;
+			continue;
+		}
 		if (letter->msg.user.private_bits != 0) {
 			letter->msg.user.request.private_bits =
 				rli_promise_id(actor->shard, letter->msg.user.private_bits - 1);

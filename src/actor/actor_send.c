@@ -28,9 +28,8 @@ rli_actor_undelivered(struct rl_shard *shard, int error)
 	return error;
 }
 
-/* Why there is no envelope for @to; the order is that of send_here(). */
-static int
-send_here_refused(const struct rl_shard *shard, uint64_t to)
+int
+rli_send_here_refused(const struct rl_shard *shard, uint64_t to)
 {
 	const struct rl_actor *actor = rli_actor_resolve(shard, to);
 
@@ -43,26 +42,8 @@ send_here_refused(const struct rl_shard *shard, uint64_t to)
 	return actor->mailbox.count >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
 }
 
-/* A letter at the end of the mailbox of @to, or NULL. */
-static inline struct letter *
-send_here(const struct rl_shard *shard, uint64_t to)
-{
-	struct rl_actor *actor = rli_actor_resolve(shard, to);
-	struct letter *letter;
-
-	if (actor == NULL) {
-		return NULL;
-	}
-	letter = rli_mailbox_append(&actor->mailbox, &shard->actors->letters);
-	if (letter != NULL) {
-		rli_actor_ready(actor);
-	}
-	return letter;
-}
-
-/* There was no room to shard @to: who asked is told later. */
-static int
-send_away_refused(struct rl_shard *shard, uint32_t to)
+int
+rli_send_away_refused(struct rl_shard *shard, uint32_t to)
 {
 	struct rl_actor *running = shard->actors->running;
 
@@ -138,7 +119,7 @@ send_away_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t t
 	}
 	envelope = rli_mesh_stage(shard->port, id_shard(to));
 	if (envelope == NULL) {
-		return from == NULL ? -EAGAIN : send_away_refused(shard, id_shard(to));
+		return from == NULL ? -EAGAIN : rli_send_away_refused(shard, id_shard(to));
 	}
 	send_address(envelope, to);
 	send_fill_away(shard, envelope, from, kind, data, len);
@@ -182,9 +163,9 @@ send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, ui
 		return send_refused(shard, kind, len);
 	}
 	RL_ASSERT(from == NULL || from->running);
-	letter = send_here(shard, to);
+	letter = rli_send_here(shard, to);
 	if (letter == NULL) {
-		return send_here_refused(shard, to);
+		return rli_send_here_refused(shard, to);
 	}
 	send_fill(shard, letter, from, kind, data, len);
 	return 0;
@@ -217,11 +198,10 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 	if (actor == NULL || actor->mailbox.count >= actor->mailbox.limit) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	letter = actors->letters.free;
-	if (letter == NULL) {
+	if (actors->letters.free_count == 0) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	rli_letter_take_free(&actors->letters, letter);
+	letter = rli_letter_take_free(&actors->letters);
 	rli_mailbox_link(&actor->mailbox, letter);
 	rli_actor_ready_on(actors, actor);
 	send_fill(shard, letter, self, kind, data, len);
@@ -267,7 +247,7 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 	}
 	envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
 	if (envelope == NULL) {
-		return send_away_refused(shard, to);
+		return rli_send_away_refused(shard, to);
 	}
 	notify_fill(actors, envelope, kind, data, len);
 	return 0;
@@ -296,9 +276,9 @@ rli_actor_post(struct rl_shard *shard, const struct envelope *envelope)
 	if (shard->actors->cut) {
 		return rli_actor_undelivered(shard, -ESHUTDOWN);
 	}
-	letter = send_here(shard, envelope->to);
+	letter = rli_send_here(shard, envelope->to);
 	if (letter == NULL) {
-		int rc = send_here_refused(shard, envelope->to);
+		int rc = rli_send_here_refused(shard, envelope->to);
 
 		return rli_actor_undelivered(shard, rc == -ENOBUFS ? -EAGAIN : rc);
 	}

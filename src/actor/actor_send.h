@@ -13,6 +13,29 @@
  */
 int rli_actor_post(struct rl_shard *shard, const struct envelope *envelope);
 
+/* A letter at the end of the mailbox of @to, or NULL. */
+static inline struct letter *
+rli_send_here(const struct rl_shard *shard, uint64_t to)
+{
+	struct rl_actor *actor = rli_actor_resolve(shard, to);
+	struct letter *letter;
+
+	if (actor == NULL) {
+		return NULL;
+	}
+	letter = rli_mailbox_append(&actor->mailbox, &shard->actors->letters);
+	if (letter != NULL) {
+		rli_actor_ready(actor);
+	}
+	return letter;
+}
+
+/* Why it was NULL. */
+int rli_send_here_refused(const struct rl_shard *shard, uint64_t to);
+
+/* There was no room to shard @to: the running actor is told later. -EAGAIN, or -ENOBUFS. */
+int rli_send_away_refused(struct rl_shard *shard, uint32_t to);
+
 /* Count a message that was not delivered, and return @error. */
 int rli_actor_undelivered(struct rl_shard *shard, int error);
 

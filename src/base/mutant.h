@@ -55,6 +55,9 @@
 	X(INBOUND_NOT_LOOKED_AT, "sleeps without looking at others' marks")   \
 	X(ALONE_FORGOTTEN, "who is ready alone is forgotten with the phase")  \
 	X(MIXED_FORGOTTEN, "a message travels as a notification")             \
+	X(BUF_HOME_FORGOTTEN, "references that join a waiting return vanish") \
+	X(BUF_OF_UNDELIVERED_KEPT, "a message for nobody keeps its buffer")   \
+	X(BUF_OF_LOST_KEPT, "a mailbox that is emptied keeps its buffers")    \
 	X(MARK_FORGOTTEN, "what is published is not marked")                  \
 	X(WANT_NOT_LOOKED_AT, "a block that is waited for returns silently")  \
 	X(HELD_BACK_FORGOTTEN, "a block that was held back stays for ever")   \

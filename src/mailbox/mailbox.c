@@ -1,29 +1,48 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The pool of letters; a mailbox and the pool that it draws from belong to one shard.
+ * The pool of letters; a mailbox and the pool that it draws from belong to one shard. Invariant:
+ * the stack of free ones has memory for every letter that there is.
  */
 #include "mailbox/mailbox.h"
+
+#include <errno.h>
+
+#include "base/host.h"
+
+#define STACK_STEP_BYTES 65536 /* whole pages, whatever the page size */
+#define STACK_STEP	 ((uint32_t)(STACK_STEP_BYTES / sizeof(struct letter *)))
 
 int
 rli_letter_pool_init(struct letter_pool *pool, uint32_t letters_max)
 {
-	*pool = (struct letter_pool){ 0 };
+	uint32_t steps = (letters_max + STACK_STEP - 1) / STACK_STEP;
+
+	*pool = (struct letter_pool){ .reserved_bytes = (size_t)steps * STACK_STEP_BYTES };
+	pool->free = rli_host_pages_reserve(pool->reserved_bytes);
+	if (pool->free == NULL) {
+		return -ENOMEM;
+	}
 	return rli_slab_init(&pool->slab, sizeof(struct letter), letters_max);
 }
 
 void
 rli_letter_pool_fini(struct letter_pool *pool)
 {
+	if (pool->free != NULL) {
+		rli_host_pages_release(pool->free, pool->reserved_bytes);
+		pool->free = NULL;
+	}
 	rli_slab_fini(&pool->slab);
 }
 
-uint32_t
-rli_letters_taken(const struct letter_pool *pool)
+struct letter *
+rli_letter_grow(struct letter_pool *pool)
 {
-	uint32_t taken = pool->slab.taken;
-
-	for (const struct letter *letter = pool->free; letter != NULL; letter = letter->next) {
-		taken--;
+	if (pool->slab.taken == pool->free_max && pool->free_max < pool->slab.slots_max) {
+		if (rli_host_pages_commit(pool->free + pool->free_max, STACK_STEP_BYTES) != 0) {
+			return NULL;
+		}
+		pool->free_max += STACK_STEP;
 	}
-	return taken;
+	return rli_slab_take(&pool->slab);
 }

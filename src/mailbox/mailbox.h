@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <ringline/msg.h>
+#include <ringline/buf.h>
 
 #include "base/slab.h"
 
@@ -33,6 +33,8 @@ enum envelope_class {
 	ENVELOPE_REGISTER, /* to a name's home shard */
 	ENVELOPE_UNREGISTER,
 	ENVELOPE_NAME, /* from a name's home shard to the others */
+	ENVELOPE_BUF, /* to an actor, with the counted buffer `ref`, a handle of the receiver's */
+	ENVELOPE_BUF_HOME, /* to who lent it: `kind` references to `ref` were given up */
 };
 
 /* Beside the class: the sender's actor wants to know when it can't be delivered, ... */
@@ -175,8 +177,11 @@ letter_copy_payload(uint8_t *to, const void *data, size_t len)
 
 /*
  * A message in a mailbox. The link takes the place of user.request, which the pop fills in: a
- * message that asks for a reply has the number of the promise in user.private_bits, plus 1.
+ * message that asks for a reply has the number of the promise in user.private_bits, plus 1, and one
+ * with a counted buffer has LETTER_BUF there and the handle in front of the data.
  */
+#define LETTER_BUF RL_MSG_PRIVATE_BUF
+
 struct letter {
 	union {
 		struct rl_msg msg;
@@ -193,11 +198,24 @@ _Static_assert(offsetof(struct letter, next) == offsetof(struct rl_msg, user.req
 
 /* user.shard and user.private_bits with one store. */
 static inline void
-letter_set_source(struct letter *letter, uint32_t shard, uint32_t promise)
+letter_set_source(struct letter *letter, uint32_t shard, uint32_t bits)
 {
-	uint64_t source = shard | (uint64_t)promise << 32;
+	uint64_t source = shard | (uint64_t)bits << 32;
 
 	memcpy(&letter->msg.user.shard, &source, sizeof(source));
+}
+
+/* NULL: it carries none. */
+static inline struct rl_buf *
+letter_buf(const struct letter *letter)
+{
+	return rl_msg_buf(&letter->msg);
+}
+
+static inline void
+letter_set_buf(struct letter *letter, struct rl_buf *buf)
+{
+	memcpy(letter->msg.user.data, &buf, sizeof(buf));
 }
 
 /* What came from elsewhere; @promise is 0 or the number of the one that it made, plus 1. */
@@ -219,10 +237,16 @@ struct mailbox {
 	uint32_t limit; /* of count: mailbox_max, or 0 once the actor's end was decided */
 };
 
-/* Free letters are linked by their own pointers, which is cheaper than the slab's numbers. */
+/*
+ * Free letters are on a stack of addresses, so that taking one does not wait for its own cache
+ * line: a burst takes letters that have long left the cache.
+ */
 struct letter_pool {
-	struct letter *free;
+	struct letter **free;
+	uint32_t free_count;
+	uint32_t free_max; /* for how many there is memory on the stack */
 	struct slab slab;
+	size_t reserved_bytes; /* of the stack */
 };
 
 /* 0, -ENOMEM. */
@@ -230,26 +254,27 @@ int rli_letter_pool_init(struct letter_pool *pool, uint32_t letters_max);
 
 void rli_letter_pool_fini(struct letter_pool *pool);
 
-/* How many are taken; walks the free ones: for tests and assertions. */
-uint32_t rli_letters_taken(const struct letter_pool *pool);
-
-/* @letter is the first on the pool's list of free ones. */
-static inline void
-rli_letter_take_free(struct letter_pool *pool, struct letter *letter)
+/* How many are taken. */
+static inline uint32_t
+rli_letters_taken(const struct letter_pool *pool)
 {
-	pool->free = letter->next;
+	return pool->slab.taken - pool->free_count;
+}
+
+/* One that was never taken before, or NULL. */
+struct letter *rli_letter_grow(struct letter_pool *pool);
+
+/* There is one on the stack. */
+static inline struct letter *
+rli_letter_take_free(struct letter_pool *pool)
+{
+	return pool->free[--pool->free_count];
 }
 
 static inline struct letter *
 rli_letter_take(struct letter_pool *pool)
 {
-	struct letter *letter = pool->free;
-
-	if (letter != NULL) {
-		rli_letter_take_free(pool, letter);
-		return letter;
-	}
-	return rli_slab_take(&pool->slab);
+	return pool->free_count > 0 ? rli_letter_take_free(pool) : rli_letter_grow(pool);
 }
 
 #ifdef NDEBUG
@@ -264,8 +289,7 @@ rli_letter_give(struct letter_pool *pool, struct letter *letter)
 	if (LETTERS_TO_SLAB) {
 		rli_slab_give(&pool->slab, letter);
 	} else {
-		letter->next = pool->free;
-		pool->free = letter;
+		pool->free[pool->free_count++] = letter;
 	}
 }
 

@@ -85,6 +85,8 @@ struct rl_shard {
 	bool behind; /* the last enter may have left work behind in the kernel */
 	bool silent; /* nothing is left here, and the system was told */
 	bool hooked; /* on_start was called and did not fail */
+	bool cut; /* what the drain left was cut */
+	bool bufs_given_up; /* counted buffers that other shards have are not waited for any more */
 };
 
 /* The shard that this thread runs; NULL on any other. Who calls a verb on another's is told so. */

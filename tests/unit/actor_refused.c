@@ -210,7 +210,8 @@ actors_without_memory_at_any_place_answer_enomem(void **state)
 	static struct rl_shard shard;
 	static struct actors actors;
 	struct rl_config config = RL_CONFIG(.actors_max = 1, .messages_max = 1, .timers_max = 1,
-					    .requests_max = 1, .monitors_max = 1, .names_max = 1);
+					    .requests_max = 1, .monitors_max = 1, .names_max = 1,
+					    .bufs_max = 1, .buf_pool_bytes = 1 << 20);
 	struct rlimit limit;
 	size_t pages = 0;
 	int rc = -ENOMEM;

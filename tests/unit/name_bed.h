@@ -73,7 +73,7 @@ bed_setup(void **state)
 	memset(&bed, 0, sizeof(bed));
 	bed.config = RL_CONFIG(.actors_max = ACTORS_MAX, .mailbox_max = 8, .messages_max = 8,
 			       .timers_max = 8, .requests_max = 256, .monitors_max = 8,
-			       .names_max = NAMES_MAX);
+			       .names_max = NAMES_MAX, .bufs_max = 1, .buf_pool_bytes = 1 << 20);
 	unit_log_init(&bed.log);
 	bed.mesh = rli_mesh_create(SHARDS);
 	assert_non_null(bed.mesh);

@@ -80,9 +80,9 @@ bed_setup(void **state)
 {
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
-	bed.config =
-		RL_CONFIG(.actors_max = 64, .mailbox_max = 8, .messages_max = 32, .timers_max = 16,
-			  .requests_max = 16, .monitors_max = 16, .names_max = 16, );
+	bed.config = RL_CONFIG(.actors_max = 64, .mailbox_max = 8, .messages_max = 32,
+			       .timers_max = 16, .requests_max = 16, .monitors_max = 16,
+			       .names_max = 16, .bufs_max = 16, .buf_pool_bytes = 1 << 20);
 	bed.shard.id = BED_SHARD;
 	bed.shard.count = BED_SHARD + 1;
 	bed.shard.config = &bed.config;

@@ -118,9 +118,9 @@ bed_setup(void **state)
 {
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
-	bed.config =
-		RL_CONFIG(.actors_max = 128, .mailbox_max = 8, .messages_max = 64, .timers_max = 16,
-			  .requests_max = 1024, .monitors_max = 1024, .names_max = 16, );
+	bed.config = RL_CONFIG(.actors_max = 128, .mailbox_max = 8, .messages_max = 64,
+			       .timers_max = 16, .requests_max = 1024, .monitors_max = 1024,
+			       .names_max = 16, .bufs_max = 16, .buf_pool_bytes = 1 << 20);
 	unit_log_init(&bed.log);
 	bed.mesh = rli_mesh_create(BED_SHARDS);
 	assert_non_null(bed.mesh);
@@ -429,6 +429,9 @@ bed_teardown(void **state)
 		assert_int_equal(actors->promises.taken, 0);
 		assert_int_equal(actors->leases.taken, 0);
 		assert_int_equal(actors->rooms.taken, 0);
+		assert_int_equal(actors->bufs.taken, 0);
+		assert_int_equal(actors->bufs_away, 0);
+		assert_int_equal(actors->buf_memory.chunks_taken, 0);
 		assert_int_equal(bed.shards[i].wheel.armed_count, 0);
 		assert_true(rli_mesh_is_home(bed.shards[i].port));
 		rli_actors_fini(&bed.shards[i]);
