@@ -233,6 +233,11 @@ check_mesh_silent(const struct rl_shard *shard)
 {
 	const struct actors *actors = shard->actors;
 
+	/* a silent shard may have answered one that was not, and its block come home since */
+	for (uint32_t to = 0; to < shard->port->shards; to++) {
+		rli_mesh_home(shard->port, to);
+	}
+	sim_check(actors->bufs_away == 0, "shard %u: counted buffers are away", shard->id);
 	sim_check(rli_mesh_is_home(shard->port), "shard %u: a block is not home", shard->id);
 	sim_check(actors->requests.taken == 0, "shard %u: %u requests were left", shard->id,
 		  actors->requests.taken);
@@ -296,6 +301,8 @@ sim_check_balance(const struct rl_stats *stats)
 		  (unsigned long long)stats->undelivered.gone,
 		  (unsigned long long)stats->undelivered.stopping);
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
+	sim_check(stats->shared_bufs_taken == stats->shared_bufs_freed,
+		  "INV-12: counted buffers taken and freed differ");
 	sim_check(stats->actors_started == stats->actors_stopped,
 		  "INV-12: actors started %llu, stopped %llu",
 		  (unsigned long long)stats->actors_started,

@@ -148,12 +148,59 @@ sim_ledger_sent(uint32_t number, int rc)
 	}
 }
 
-enum talk_mode
-sim_ledger_arrived(uint32_t to, const struct rl_msg *msg)
+void
+sim_ledger_seal(struct talk_body *body)
+{
+	body->check = body_check(body, sizeof(*body));
+}
+
+void
+sim_ledger_group(uint32_t first, uint32_t count)
+{
+	ledger_messages[first].group = (uint8_t)count;
+}
+
+/* Of those that were sent as one, from @first on, the one to @to. */
+static uint32_t
+message_in_group(uint32_t first, uint32_t to)
+{
+	sim_check(first < ledger.messages_count, "message %u was never sent", first);
+	for (uint32_t i = first + 1; i < first + ledger_messages[first].group; i++) {
+		if (ledger_messages[i].to == to) {
+			return i;
+		}
+	}
+	return first;
+}
+
+/* The first body says how many there are, by its group. */
+void
+sim_ledger_check_buf(const struct rl_buf *buf)
+{
+	struct talk_body body;
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i == 0 || i < ledger_messages[first].group; i++) {
+		sim_check(buf->len >= (i + 1) * sizeof(body), "a buffer of %zu bytes", buf->len);
+		memcpy(&body, buf->data + i * sizeof(body), sizeof(body));
+		first = i == 0 ? body.number : first;
+		sim_check(body.number == first + i && body.number < ledger.messages_count &&
+				  body.check == body_check(&body, sizeof(body)),
+			  "the buffer of message %u has other bytes", first);
+	}
+}
+
+/* The number of a message by what came with it. */
+static uint32_t
+arrived_number(uint32_t to, const struct rl_msg *msg)
 {
 	struct talk_body body = { 0 };
-	struct message *message;
 
+	if (rl_msg_buf(msg) != NULL) {
+		sim_check(msg->len == 0, "INV-4: %u bytes beside a buffer", msg->len);
+		sim_ledger_check_buf(rl_msg_buf(msg));
+		return message_in_group(msg->kind - TALK_KIND, to);
+	}
 	sim_check(msg->len >= 12 && msg->len <= sizeof(body), "INV-4: %u bytes arrived", msg->len);
 	memcpy(&body, msg->user.data, msg->len);
 	sim_check(body.check == body_check(&body, msg->len) && body.number < ledger.messages_count,
@@ -161,31 +208,47 @@ sim_ledger_arrived(uint32_t to, const struct rl_msg *msg)
 		  body.from, body.to);
 	sim_check(msg->kind == TALK_KIND + body.number, "INV-4: message %u with kind %u",
 		  body.number, msg->kind);
-	message = &ledger_messages[body.number];
-	sim_check(body.to == to && message->to == to, "INV-6: message %u to %u was delivered to %u",
-		  body.number, message->to, to);
+	return body.number;
+}
+
+/* It names its sender. */
+static void
+arrived_from(uint32_t number, const struct rl_msg *msg)
+{
+	uint32_t from = ledger_messages[number].from;
+
+	if (from < TALKERS_MAX) {
+		sim_check(rl_actor_id_eq(msg->from, ledger.talkers[from].id) &&
+				  msg->user.shard == ledger.talkers[from].shard,
+			  "message %u names another sender", number);
+	} else {
+		sim_check(rl_actor_id_is_none(msg->from) &&
+				  msg->user.shard == (from == TALK_FOREIGN ? RL_SHARD_NONE
+									   : from - TALKERS_MAX),
+			  "message %u names another shard", number);
+	}
+}
+
+enum talk_mode
+sim_ledger_arrived(uint32_t to, const struct rl_msg *msg)
+{
+	uint32_t number = arrived_number(to, msg);
+	struct message *message = &ledger_messages[number];
+	uint32_t *last = &ledger.last[to][message->from];
+
+	sim_check(message->to == to, "INV-6: message %u to %u was delivered to %u", number,
+		  message->to, to);
 	sim_check(message->state == MESSAGE_SENT || message->state == MESSAGE_SENDING,
-		  "INV-4: message %u arrived and was %s", body.number,
+		  "INV-4: message %u arrived and was %s", number,
 		  message->state == MESSAGE_ARRIVED    ? "there already"
 		  : message->state == MESSAGE_REPORTED ? "reported lost"
 						       : "refused");
-	sim_check(ledger.last[to][body.from] <= body.number,
-		  "INV-4: message %u from %u to %u was overtaken by %u", body.number, body.from, to,
-		  ledger.last[to][body.from] - 1);
+	sim_check(*last <= number, "INV-4: message %u from %u to %u was overtaken by %u", number,
+		  message->from, to, *last - 1);
 	sim_check(rl_request_id_is_none(msg->user.request) == (message->mode == TALK_PLAIN),
-		  "message %u of mode %u with another sort of promise", body.number, message->mode);
-	if (body.from < TALKERS_MAX) {
-		sim_check(rl_actor_id_eq(msg->from, ledger.talkers[body.from].id) &&
-				  msg->user.shard == ledger.talkers[body.from].shard,
-			  "message %u names another sender", body.number);
-	} else {
-		sim_check(rl_actor_id_is_none(msg->from) &&
-				  msg->user.shard == (body.from == TALK_FOREIGN
-							      ? RL_SHARD_NONE
-							      : (uint32_t)body.from - TALKERS_MAX),
-			  "message %u names another shard", body.number);
-	}
-	ledger.last[to][body.from] = body.number + 1;
+		  "message %u of mode %u with another sort of promise", number, message->mode);
+	arrived_from(number, msg);
+	*last = number + 1;
 	ledger.changes++;
 	message->state = MESSAGE_ARRIVED;
 	return (enum talk_mode)message->mode;
@@ -229,6 +292,15 @@ told_undelivered(const struct talker *me, const struct rl_msg *msg)
 
 	sim_check(me->reports, "a report for who did not ask for it");
 	sim_check(number < ledger.messages_count, "a report of a message that nobody sent");
+	for (uint32_t i = 1; i < ledger_messages[number].group; i++) {
+		const struct message *other =
+			&ledger_messages[msg->undelivered.kind - TALK_KIND + i];
+
+		if (rl_actor_id_eq(msg->undelivered.to, ledger.talkers[other->to].id)) {
+			number = (uint32_t)(other - ledger_messages);
+			break;
+		}
+	}
 	message = &ledger_messages[number];
 	sim_check(message->from == sim_ledger_number(me) && message->to < TALKERS_MAX &&
 			  rl_actor_id_eq(msg->undelivered.to, ledger.talkers[message->to].id),

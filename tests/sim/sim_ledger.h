@@ -20,6 +20,7 @@
 #define TALK_FOREIGN (TALKERS_MAX + TALK_SHARDS) /* a sender that is no shard */
 #define TALK_SENDERS (TALK_FOREIGN + 1)
 #define TALK_TIES    16
+#define TALK_BUFS    4
 #define TALK_KIND    0x10000u /* and the number of the message */
 #define TALK_NONE    UINT32_MAX
 
@@ -82,6 +83,7 @@ struct talker {
 	struct talk_request requests[TALK_TIES];
 	struct talk_watch watches[TALK_TIES];
 	struct talk_promise promises[TALK_TIES];
+	struct rl_buf *bufs[TALK_BUFS]; /* that it keeps a reference to */
 };
 
 void sim_ledger_reset(uint32_t shards);
@@ -100,10 +102,16 @@ struct talker *sim_ledger_living(void);
 /* A message is about to be sent; fills @body. TALK_NONE: the ledger is full. */
 uint32_t sim_ledger_send(uint32_t from, uint32_t to, enum talk_mode mode, struct talk_body *body,
 			 uint32_t *len);
+/* For a body that is sent whole, whatever the length. */
+void sim_ledger_seal(struct talk_body *body);
+/* Those from @first on are sent as one, with one buffer and the kind of the first. */
+void sim_ledger_group(uint32_t first, uint32_t count);
 /* What sending it answered. */
 void sim_ledger_sent(uint32_t number, int rc);
 /* It arrived at @to. */
 enum talk_mode sim_ledger_arrived(uint32_t to, const struct rl_msg *msg);
+/* The bytes of a buffer are those that it was filled with. */
+void sim_ledger_check_buf(const struct rl_buf *buf);
 /* Its request was answered, with an error or not. */
 void sim_ledger_answered(uint32_t number, int error);
 

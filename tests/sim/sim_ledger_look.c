@@ -166,6 +166,46 @@ look_at_counters(void)
 		  (unsigned long long)stats.undelivered.stopping);
 }
 
+/* The first of all that keep this memory? */
+static bool
+buf_is_first(uint32_t talker, uint32_t slot)
+{
+	const uint8_t *data = ledger.talkers[talker].bufs[slot]->data;
+
+	for (uint32_t i = 0; i <= talker; i++) {
+		for (uint32_t k = 0; k < (i < talker ? TALK_BUFS : slot); k++) {
+			const struct rl_buf *buf = ledger.talkers[i].bufs[k];
+
+			if (buf != NULL && buf->data == data) {
+				return false;
+			}
+		}
+	}
+	return true;
+}
+
+/* Those that somebody keeps are there, and no others. */
+static void
+look_at_bufs(void)
+{
+	struct rl_stats stats = sim_stats();
+	uint64_t left = stats.shared_bufs_taken - stats.shared_bufs_freed;
+	uint64_t kept = 0;
+
+	for (uint32_t i = 0; i < ledger.talkers_count; i++) {
+		for (uint32_t k = 0; k < TALK_BUFS; k++) {
+			const struct rl_buf *buf = ledger.talkers[i].bufs[k];
+
+			if (buf != NULL) {
+				sim_ledger_check_buf(buf);
+				kept += buf_is_first(i, k);
+			}
+		}
+	}
+	sim_check(kept == left, "INV-12: %llu counted buffers are kept, %llu were not freed",
+		  (unsigned long long)kept, (unsigned long long)left);
+}
+
 void
 sim_ledger_look(void)
 {
@@ -181,6 +221,7 @@ sim_ledger_look(void)
 		look_at_link(&ledger.links[i]);
 	}
 	look_at_counters();
+	look_at_bufs();
 }
 
 bool

@@ -31,6 +31,7 @@ struct message {
 	uint8_t mode;
 	uint8_t answer;
 	bool stale; /* the receiver had ended when it was sent */
+	uint8_t group; /* so many from here on were sent as one, with one buffer; 0: alone */
 };
 
 struct ledger_link {

@@ -73,6 +73,8 @@ run_config(void)
 	config.messages_max = (uint32_t)sim_between(8, sim_coin() ? 64 : 4000);
 	config.requests_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
 	config.monitors_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
+	config.bufs_max = (uint32_t)sim_between(1, sim_coin() ? 8 : 400);
+	config.buf_pool_bytes = 1024 * 1024;
 	config.timers_max = (uint32_t)sim_between(4, 256);
 	config.recv_buffers = run_power_of_two(3, 5);
 	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);

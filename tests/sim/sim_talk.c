@@ -356,9 +356,28 @@ static void
 talk_act(struct rl_actor *self, struct talker *me)
 {
 	static void (*const ops[])(struct rl_actor *self, struct talker *me) = {
-		op_say,	    op_say,	op_say,	    op_say,   op_say,	op_say,
-		op_request, op_request, op_request, op_watch, op_watch, op_unwatch,
-		op_notify,  op_notify,	op_cancel,  op_spawn, op_link,	op_spawn_on,
+		op_say,
+		op_say,
+		op_say,
+		op_say,
+		op_say,
+		op_say,
+		op_request,
+		op_request,
+		op_request,
+		op_watch,
+		op_watch,
+		op_unwatch,
+		op_notify,
+		op_notify,
+		op_cancel,
+		op_spawn,
+		op_link,
+		op_spawn_on,
+		talk_op_broadcast,
+		talk_op_broadcast,
+		talk_op_pass_on,
+		talk_op_let_go,
 	};
 
 	if (sim_below(24) == 0) {
@@ -416,6 +435,7 @@ talk_stopped(struct rl_actor *self, struct talker *me)
 	if (!talk.healed && sim_below(8) == 0) {
 		op_say(self, me); /* its last words */
 	}
+	talk_let_go_of_all(me);
 }
 
 static int
@@ -446,6 +466,8 @@ talk_receive(struct rl_actor *self, const struct rl_msg *msg)
 
 		if (mode != TALK_PLAIN) {
 			answer = talk_asked(self, me, msg, mode);
+		} else {
+			talk_keep_buf(me, msg);
 		}
 	}
 	if (talk.healed || !sim_chance(talk.echo)) {
