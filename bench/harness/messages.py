@@ -28,6 +28,7 @@ Row = collections.namedtuple("Row", "name what base bar cpus")
 ROWS = (
     Row("window", "64 actors of one core, 1,000 messages in flight", "bare dispatch", 1.8, 1),
     Row("pingpong", "two actors of one core, one message", "bare dispatch", 2, 1),
+    Row("broadcast", "one counted buffer to 1,000 actors of one core", "bare dispatch", 1.8, 1),
     Row("spawn", "spawn and stop of an actor", "malloc, dispatch, free", 2, 1),
     Row("timer", "start and cancel of a timer, a million outstanding", "bare wheel", 4, 1),
     Row("notify", "notifications to another core, one way, polling", "batched SPSC ring", 2, 2),

@@ -6,6 +6,7 @@
 #include "common/program.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	KIND_BALL = 1,
@@ -86,6 +87,58 @@ void
 bare_pingpong(const struct messages_options *options, struct meter *meter)
 {
 	local_run(options, meter, pingpong_receive, 1);
+}
+
+/* Who hears of a text that all are shown. */
+struct hearer {
+	struct bare_actor actor;
+	uint64_t heard;
+};
+
+static int
+broadcast_receive(struct bare_actor *self, const struct bare_msg *msg)
+{
+	struct hearer *hearer = (struct hearer *)self;
+	const uint8_t *text;
+	uint64_t word;
+
+	memcpy(&text, msg->payload, sizeof(text));
+	memcpy(&word, text, sizeof(word));
+	hearer->heard += word;
+	return 0;
+}
+
+void
+bare_broadcast(const struct messages_options *options, struct meter *meter)
+{
+	struct hearer *hearers = program_alloc(MESSAGES_RECEIVERS, sizeof(*hearers));
+	uint64_t number = 0;
+	struct bare_core core;
+	unsigned i;
+
+	program_pin(options->cpu);
+	bare_core_init(&core, MESSAGES_RECEIVERS);
+	for (i = 0; i < MESSAGES_RECEIVERS; i++) {
+		hearers[i].actor.receive = broadcast_receive;
+	}
+	meter_watch(meter, 0);
+	do {
+		uint8_t *text = malloc(MESSAGES_TEXT_BYTES);
+
+		if (text == NULL) {
+			program_die("out of memory");
+		}
+		number++;
+		memset(text, (int)number, MESSAGES_TEXT_BYTES);
+		for (i = 0; i < MESSAGES_RECEIVERS; i++) {
+			bare_post(&core, &hearers[i].actor, KIND_BALL, &text, sizeof(text));
+		}
+		while (bare_run_one(&core)) {
+		}
+		free(text);
+	} while (meter_add(meter, MESSAGES_RECEIVERS));
+	bare_core_fini(&core);
+	free(hearers);
 }
 
 /* An actor of the size that a runtime's may have: its state is behind its header. */

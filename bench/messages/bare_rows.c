@@ -8,6 +8,7 @@ const struct messages_row messages_rows[] = {
 	{ "window", "64 actors of one core, 1000 messages on their way", METER_CPU, 4096,
 	  bare_window },
 	{ "pingpong", "two actors of one core, one message", METER_CPU, 4096, bare_pingpong },
+	{ "broadcast", "a pointer to 1000 actors of one core", METER_CPU, 4096, bare_broadcast },
 	{ "spawn", "malloc, one dispatch, free", METER_CPU, 4096, bare_spawn },
 	{ "timer", "add and cancel in a hashed wheel", METER_CPU, 4096, bare_timer },
 	{ "notify", "entries through a ring to another core", METER_WALL, 4096, bare_notify },

@@ -7,6 +7,7 @@
 
 void bare_window(const struct messages_options *options, struct meter *meter);
 void bare_pingpong(const struct messages_options *options, struct meter *meter);
+void bare_broadcast(const struct messages_options *options, struct meter *meter);
 void bare_spawn(const struct messages_options *options, struct meter *meter);
 void bare_timer(const struct messages_options *options, struct meter *meter);
 void bare_notify(const struct messages_options *options, struct meter *meter);

@@ -14,6 +14,8 @@
 enum {
 	MESSAGES_ACTORS = 64,
 	MESSAGES_WINDOW = 1000, /* in flight on one core */
+	MESSAGES_RECEIVERS = 1000, /* of a broadcast */
+	MESSAGES_TEXT_BYTES = 256, /* that is broadcast */
 	MESSAGES_BATCH = 16, /* an actor's share of a turn, ringline's default */
 	MESSAGES_SPAWNS = 256, /* actors that are alive at a time while actors come and go */
 	MESSAGES_ACTOR_BYTES = 256, /* what an actor may take */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The state of every actor here but those of the memory row. */
 struct local {
@@ -130,6 +131,91 @@ pingpong_begin(struct rl_actor *self, const struct rl_msg *msg)
 static const struct rl_actor_def pingpong_begin_def = {
 	.name = "begin",
 	.receive = pingpong_begin,
+};
+
+struct hearer {
+	uint64_t heard;
+	const rl_actor_id *caller; /* of the last one: who waits until all have heard */
+};
+
+static int
+hearer_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct hearer *hearer = rl_actor_state(self);
+	uint64_t word;
+
+	if (msg->kind == RL_MSG_START) {
+		hearer->caller = msg->start.arg;
+		return 0;
+	}
+	if (msg->kind != KIND_BALL) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	memcpy(&word, rl_msg_buf(msg)->data, sizeof(word));
+	hearer->heard += word;
+	return hearer->caller == NULL ? 0 : rl_actor_send(self, *hearer->caller, KIND_GO, NULL, 0);
+}
+
+static const struct rl_actor_def hearer_def = {
+	.name = "hearer",
+	.receive = hearer_receive,
+	.state_size = sizeof(struct hearer),
+};
+
+/* Who broadcasts. */
+struct caller {
+	struct shard_run *run;
+	uint64_t number;
+	rl_actor_id self;
+	rl_actor_id ids[MESSAGES_RECEIVERS];
+};
+
+static int
+caller_call(struct rl_actor *self, struct caller *caller)
+{
+	struct rl_buf *buf;
+	size_t taken;
+	void *text;
+	int rc = rl_buf_take(rl_actor_shard(self), MESSAGES_TEXT_BYTES, &buf, &text);
+
+	if (rc != 0) {
+		return rc;
+	}
+	memset(text, (int)++caller->number, MESSAGES_TEXT_BYTES);
+	rc = rl_actor_broadcast(self, caller->ids, MESSAGES_RECEIVERS, KIND_BALL, buf, &taken);
+	rl_buf_release(buf);
+	return rc;
+}
+
+static int
+caller_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct caller *caller = rl_actor_state(self);
+	int rc = 0;
+	int i;
+
+	if (msg->kind == RL_MSG_START) {
+		caller->run = msg->start.arg;
+		meter_watch(caller->run->meter, 0);
+		caller->self = rl_actor_self(self);
+		for (i = 0; i < MESSAGES_RECEIVERS && rc == 0; i++) {
+			rc = rl_actor_spawn(self, &hearer_def,
+					    i + 1 < MESSAGES_RECEIVERS ? NULL : &caller->self,
+					    &caller->ids[i]);
+		}
+	} else if (msg->kind != KIND_GO) {
+		return RL_ACTOR_UNHANDLED;
+	} else if (!meter_add(caller->run->meter, MESSAGES_RECEIVERS)) {
+		return shard_run_end(caller->run, 0);
+	}
+	rc = rc == 0 ? caller_call(self, caller) : rc;
+	return rc == 0 ? 0 : shard_run_end(caller->run, rc);
+}
+
+static const struct rl_actor_def caller_def = {
+	.name = "caller",
+	.receive = caller_receive,
+	.state_size = sizeof(struct caller),
 };
 
 /* The last of a burst, the one with an argument, tells the spawner that all have been. */
@@ -296,6 +382,12 @@ void
 shard_pingpong(const struct messages_options *options, struct meter *meter)
 {
 	local_run(options, meter, RL_CONFIG(.shards = 1), &pingpong_begin_def);
+}
+
+void
+shard_broadcast(const struct messages_options *options, struct meter *meter)
+{
+	local_run(options, meter, RL_CONFIG(.shards = 1), &caller_def);
 }
 
 void

@@ -12,6 +12,8 @@ const struct messages_row messages_rows[] = {
 	{ "window", "64 actors of one shard, 1000 messages on their way", METER_CPU, 4096,
 	  shard_window },
 	{ "pingpong", "two actors of one shard, one message", METER_CPU, 4096, shard_pingpong },
+	{ "broadcast", "a counted buffer to 1000 actors of one shard", METER_CPU, 4096,
+	  shard_broadcast },
 	{ "spawn", "spawn and stop of an actor", METER_CPU, 4096, shard_spawn },
 	{ "memory", "bytes of an actor without state", METER_BYTES, 1, shard_memory },
 	{ "timer", "start and cancel of a timer", METER_CPU, 4096, shard_timer },

@@ -37,6 +37,7 @@ int shard_run_end(struct shard_run *run, int rc);
 
 void shard_window(const struct messages_options *options, struct meter *meter);
 void shard_pingpong(const struct messages_options *options, struct meter *meter);
+void shard_broadcast(const struct messages_options *options, struct meter *meter);
 void shard_spawn(const struct messages_options *options, struct meter *meter);
 void shard_memory(const struct messages_options *options, struct meter *meter);
 void shard_timer(const struct messages_options *options, struct meter *meter);
