@@ -28,7 +28,7 @@ rli_bufs_fini(struct rl_shard *shard)
 	struct actors *actors = shard->actors;
 
 	if (actors->buf_memory.chunks_taken > 0) {
-		rli_log(shard->log, RL_LOG_WARN, shard->id,
+		rli_log(shard->log, RL_LOG_WARN, (int)shard->id,
 			"%u counted buffers of this shard were never released",
 			actors->buf_memory.chunks_taken);
 	}

@@ -18,7 +18,7 @@ rli_letter_pool_init(struct letter_pool *pool, uint32_t letters_max)
 	uint32_t steps = (letters_max + STACK_STEP - 1) / STACK_STEP;
 
 	*pool = (struct letter_pool){ .reserved_bytes = (size_t)steps * STACK_STEP_BYTES };
-	pool->free = rli_host_pages_reserve(pool->reserved_bytes);
+	pool->free = (struct letter **)rli_host_pages_reserve(pool->reserved_bytes);
 	if (pool->free == NULL) {
 		return -ENOMEM;
 	}
@@ -29,7 +29,7 @@ void
 rli_letter_pool_fini(struct letter_pool *pool)
 {
 	if (pool->free != NULL) {
-		rli_host_pages_release(pool->free, pool->reserved_bytes);
+		rli_host_pages_release((void *)pool->free, pool->reserved_bytes);
 		pool->free = NULL;
 	}
 	rli_slab_fini(&pool->slab);
@@ -39,7 +39,9 @@ struct letter *
 rli_letter_grow(struct letter_pool *pool)
 {
 	if (pool->slab.taken == pool->free_max && pool->free_max < pool->slab.slots_max) {
-		if (rli_host_pages_commit(pool->free + pool->free_max, STACK_STEP_BYTES) != 0) {
+		void *more = (void *)(pool->free + pool->free_max);
+
+		if (rli_host_pages_commit(more, STACK_STEP_BYTES) != 0) {
 			return NULL;
 		}
 		pool->free_max += STACK_STEP;

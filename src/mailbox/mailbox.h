@@ -215,7 +215,7 @@ letter_buf(const struct letter *letter)
 static inline void
 letter_set_buf(struct letter *letter, struct rl_buf *buf)
 {
-	memcpy(letter->msg.user.data, &buf, sizeof(buf));
+	*(struct rl_buf **)(void *)letter->msg.user.data = buf;
 }
 
 /* What came from elsewhere; @promise is 0 or the number of the one that it made, plus 1. */
