@@ -124,6 +124,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 	case CONTROL_SPAWN:
 		drain_spawn(shard, request);
 		return;
+	case CONTROL_OPENED:
+		rli_clerk_opened(shard, list_entry(control, struct clerk_job, control));
+		return;
 	}
 	RL_UNREACHABLE();
 }

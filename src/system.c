@@ -116,6 +116,7 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 	system->eventfd = rli_host_eventfd_open();
 	rc = system->eventfd < 0 ? system->eventfd
 				 : -pthread_mutex_init(&system->listeners_lock, NULL);
+	(void)pthread_mutex_init(&system->clerk.lock, NULL); /* never fails on Linux */
 	if (rc == 0) {
 		rc = system_init_shards(system);
 	}
@@ -157,6 +158,7 @@ rli_system_destroy(struct rl_system *system)
 		rli_host_eventfd_close(system->eventfd);
 	}
 	(void)pthread_mutex_destroy(&system->listeners_lock); /* nobody is inside any more */
+	(void)pthread_mutex_destroy(&system->clerk.lock);
 	rli_host_pages_release(system, system->reserved_bytes);
 }
 

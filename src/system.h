@@ -37,6 +37,37 @@ struct system_listener {
 	bool busy; /* being opened or closed */
 };
 
+enum clerk_state {
+	CLERK_FREE,
+	CLERK_OPENS, /* the clerk has it, or an answer is on its way */
+	CLERK_OPEN,
+	CLERK_CLOSES, /* the clerk has it, and frees it */
+};
+
+/* The listener of one actor, from its start until it is closed; see clerk.c. */
+struct clerk_job {
+	struct control control; /* CONTROL_OPENED */
+	struct clerk_job *next; /* of those that wait for the thread */
+	const struct rl_listener_def *def;
+	uint64_t actor;
+	uint32_t shard;
+	rl_listener_id id; /* once it is open */
+	int rc;
+	uint8_t state; /* enum clerk_state; under the clerk's lock */
+	bool doomed; /* the actor has ended; its shard's alone */
+};
+
+#define CLERK_JOBS 32
+
+/* What actors want opened and closed, in the order in which they asked. */
+struct clerk {
+	pthread_mutex_t lock; /* held for a few instructions, never over a system call */
+	struct clerk_job *first;
+	struct clerk_job *last;
+	bool runs; /* there is a thread, and it will look again */
+	struct clerk_job jobs[CLERK_JOBS];
+};
+
 struct mesh;
 
 struct rl_system {
@@ -51,6 +82,7 @@ struct rl_system {
 	int eventfd; /* tells rl_system_run() to look: drain was called, or all are silent */
 	size_t reserved_bytes;
 	struct acceptor *acceptor; /* NULL: the shards accept themselves */
+	struct clerk clerk;
 	struct thread_set *threads; /* thread.c's; NULL in the simulator */
 };
 
@@ -63,6 +95,7 @@ enum control_kind {
 	CONTROL_LISTEN,
 	CONTROL_UNLISTEN,
 	CONTROL_SPAWN,
+	CONTROL_OPENED, /* a struct clerk_job, which nobody waits for */
 };
 
 struct control_request {
@@ -110,6 +143,18 @@ void rli_thread_wait(struct rl_system *system, _Atomic uint32_t *unanswered);
 
 /* thread.c, or the simulator: *@unanswered became 0; wake the waiter. Called on a shard. */
 void rli_thread_answered(struct rl_system *system);
+
+/* The clerk: do one thing that was asked for. False: there is nothing, end. */
+bool rli_clerk_step(struct rl_system *system);
+
+/* On the shard of its actor: CONTROL_OPENED. */
+void rli_clerk_opened(struct rl_shard *shard, struct clerk_job *job);
+
+/*
+ * thread.c, or the simulator: a thread that calls rli_clerk_step() while it answers true; the last
+ * one is at its end, if there was one. 0 or a negative errno. Called on a shard.
+ */
+int rli_thread_clerk_start(struct rl_system *system);
 
 static inline uint32_t
 rli_system_drain_level(const struct rl_system *system)

@@ -206,7 +206,9 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 {
 	char escaped[2 * RL_URL_MAX];
 
-	rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s%s",
+	/* in a drain nobody did anything wrong */
+	rli_log(&system->log, rc == -ESHUTDOWN ? RL_LOG_INFO : RL_LOG_ERROR, LOG_NO_SHARD,
+		"can't listen on %s: %s%s",
 		rli_log_escape(escaped, sizeof(escaped), text, strlen(text)), rli_errno_text(rc),
 		remedy);
 	return rc;

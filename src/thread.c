@@ -42,6 +42,9 @@ struct thread_set {
 	int signalfd;
 	pthread_t acceptor;
 	bool acceptor_started;
+	pthread_t clerk;
+	bool clerk_started; /* the last one there was; under the lock */
+	cpu_set_t cpus; /* where the starting thread may run */
 	struct thread threads[ID_SHARDS_MAX];
 };
 
@@ -124,6 +127,55 @@ acceptor_main(void *arg)
 		}
 	}
 	return NULL;
+}
+
+static void *
+clerk_main(void *arg)
+{
+	struct rl_system *system = arg;
+	struct thread_set *set = system->threads;
+
+	(void)pthread_setname_np(pthread_self(), "ringline/clerk"); /* as for shards */
+	/* it was started by a shard, and must not stay on that one's core */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(set->cpus), &set->cpus);
+	while (rli_clerk_step(system)) {
+	}
+	return NULL;
+}
+
+int
+rli_thread_clerk_start(struct rl_system *system)
+{
+	struct thread_set *set = system->threads;
+	int rc;
+
+	pthread_mutex_lock(&set->lock);
+	if (set->clerk_started) {
+		(void)pthread_join(set->clerk, NULL); /* it has nothing left to do */
+	}
+	rc = pthread_create(&set->clerk, NULL, clerk_main, system);
+	set->clerk_started = rc == 0;
+	pthread_mutex_unlock(&set->lock);
+	if (rc != 0) {
+		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"can't start the thread that opens listeners: %s; see RLIMIT_NPROC",
+			rli_errno_text(-rc));
+	}
+	return -rc;
+}
+
+/* Every shard is silent: nobody starts one any more. */
+static void
+clerk_join(struct thread_set *set)
+{
+	bool started;
+
+	pthread_mutex_lock(&set->lock);
+	started = set->clerk_started;
+	pthread_mutex_unlock(&set->lock);
+	if (started) {
+		(void)pthread_join(set->clerk, NULL);
+	}
 }
 
 static int
@@ -267,6 +319,8 @@ thread_set_create(struct rl_system *system)
 	(void)pthread_mutex_init(&set->lock,
 				 NULL); /* neither fails on Linux with default attributes */
 	(void)pthread_cond_init(&set->changed, NULL);
+	CPU_ZERO(&set->cpus);
+	(void)sched_getaffinity(0, sizeof(set->cpus), &set->cpus); /* as in machine_read() */
 	(void)sigemptyset(&ours);
 	(void)sigaddset(&ours, SIGINT);
 	(void)sigaddset(&ours, SIGTERM);
@@ -466,6 +520,7 @@ rl_system_stop(struct rl_system *sys)
 		rl_system_drain(sys);
 	}
 	(void)rl_system_run(sys); /* returns 0 only */
+	clerk_join(sys->threads); /* what it asks of shards they still answer */
 	rli_system_end(sys);
 	threads_join(sys);
 	rli_system_remove_sockets(sys);

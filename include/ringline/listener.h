@@ -25,10 +25,47 @@ struct rl_listener_options {
 };
 
 /**
+ * A listener that an actor has: the argument of the spawn of rl_listener. Outlives the system, and
+ * is never written.
+ */
+struct rl_listener_def {
+	/** As for rl_listener_open(). */
+	const char *url;
+	/** What each connection's actor is. */
+	const struct rl_actor_def *def;
+	/** What its connections share. */
+	struct rl_listener_options options;
+};
+
+/**
+ * An actor that listens as long as it lives: the argument of its spawn is a struct
+ * rl_listener_def. So a listener can be the child of a supervisor:
+ *
+ *	static const struct rl_listener_def front = {
+ *		.url = "tcp://0.0.0.0:7878", .def = &session_def,
+ *	};
+ *	static const struct rl_child_def children[] = {
+ *		{ .name = "backend", .def = &backend_def },
+ *		{ .name = "front", .def = &rl_listener, .arg = (void *)&front },
+ *	};
+ *
+ * It listens on every shard, soon after it was started: opening takes system calls that may block,
+ * which a thread does that exists only while there is something to open or close. When it can't, a
+ * line in the log says why, and the actor ends with "failure" and the errno that
+ * rl_listener_open() would have answered: -EINVAL also for a bad argument, -ENOBUFS also when 32
+ * such actors have a listener or wait for one, -EAGAIN when no thread can be started. When the
+ * actor ends, however it does, the listener closes, before another that is opened after that; its
+ * connections live on.
+ *
+ * In a drain it ends like any other; all listeners have stopped by then.
+ */
+extern RL_EXPORT const struct rl_actor_def rl_listener;
+
+/**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
  * Returns when every shard listens, or the acceptor does for them (RL_ACCEPT_ROUND_ROBIN); on
- * failure none does, and one log line says why. A TCP port that somebody else listens on is
+ * failure none does, and one log line says why (level ERROR; in a drain INFO). A TCP port that somebody else listens on is
  * -EADDRINUSE although the shards share it among themselves; only two programs of one user that
  * open it in the same instant can both get it, and with an acceptor not even they.
  *

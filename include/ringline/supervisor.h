@@ -24,7 +24,7 @@
  * the one after it has ended. A child that is started again is a new actor with a new id: who needs
  * it finds it by its name (name.h), which a child best registers in its RL_MSG_START. A child with
  * a URL is an outbound connection, opened as by rl_conn_open(): a client that reconnects is one
- * that is supervised.
+ * that is supervised. A child of definition rl_listener is a listener (listener.h).
  *
  * When a child fails, that is ends although it should live (see enum rl_restart) or can't be
  * started, those that the strategy names are stopped, and after a delay they are all started. The

@@ -57,6 +57,7 @@
 	X(MIXED_FORGOTTEN, "a message travels as a notification")             \
 	X(BUF_HOME_FORGOTTEN, "references that join a waiting return vanish") \
 	X(BUF_OF_UNDELIVERED_KEPT, "a message for nobody keeps its buffer")   \
+	X(LISTENER_OUTLIVES_ACTOR, "who ends while it opens stays open")      \
 	X(BUF_OF_LOST_KEPT, "a mailbox that is emptied keeps its buffers")    \
 	X(MARK_FORGOTTEN, "what is published is not marked")                  \
 	X(WANT_NOT_LOOKED_AT, "a block that is waited for returns silently")  \

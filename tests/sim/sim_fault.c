@@ -91,6 +91,7 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_REQUEST_TIMEOUT] = { "request_timeout", 0 },
 	[FAULT_REPLY_LATE] = { "reply_late", 0 },
 	[FAULT_SETUP_FAILS] = { "setup_fails", 600 },
+	[FAULT_THREAD_FAILS] = { "thread_fails", 6000 },
 	[FAULT_SETUP_FALLBACK] = { "setup_fallback", 12000 },
 	[FAULT_REGISTER_FAILS] = { "register_fails", 400 },
 	[FAULT_SOCKET_EMFILE] = { "socket_emfile", 3000 },

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "base/assert.h"
 #include "base/host.h"
 #include "loop.h"
 #include "net/net.h"
@@ -30,6 +31,8 @@ struct harness {
 	bool ended[SIM_SHARDS_MAX];
 	uint64_t step_ns;
 	uint32_t lazy; /* how often a shard lets others go first, in 65536 */
+	bool clerk_runs;
+	bool clerk_inside; /* in one of its steps, which wait for shards */
 	uint32_t slow; /* the same for one shard, which also lets the other shards go first */
 	uint32_t slow_shard;
 	uint64_t turns;
@@ -322,6 +325,15 @@ step_pick(const uint32_t *shards, uint32_t runnable, uint32_t count)
 	return pick;
 }
 
+/* The thread that opens listeners for actors; it has one step in hand at a time. */
+static void
+harness_clerk_step(void)
+{
+	harness.clerk_inside = true;
+	harness.clerk_runs = rli_clerk_step(harness.system);
+	harness.clerk_inside = false;
+}
+
 bool
 sim_step(void)
 {
@@ -329,9 +341,11 @@ sim_step(void)
 	uint32_t runnable = harness_runnable(shards);
 	uint32_t others = harness.others.ready != NULL ? harness.others.ready() : 0;
 	uint32_t network = sk_net_ready();
+	uint32_t clerk = harness.clerk_runs && !harness.clerk_inside ? 1 : 0;
+	uint32_t count = runnable + others + network + clerk;
 	uint32_t pick;
 
-	if (runnable + others + network == 0) {
+	if (count == 0) {
 		return false;
 	}
 	sim_event_count();
@@ -339,13 +353,15 @@ sim_step(void)
 	if (sim_fault(FAULT_TIME_JUMP)) {
 		time_passes((uint64_t)RL_SEC(60));
 	}
-	pick = step_pick(shards, runnable, runnable + others + network);
+	pick = step_pick(shards, runnable, count);
 	if (pick < runnable && shards[pick] == HARNESS_ACCEPTOR) {
 		sim_acceptor_step();
 	} else if (pick < runnable) {
 		sim_turn(shards[pick]);
 	} else if (pick < runnable + others) {
 		harness.others.step(pick - runnable);
+	} else if (pick == count - 1 && clerk == 1) {
+		harness_clerk_step();
 	} else {
 		(void)sk_net_step();
 	}
@@ -467,6 +483,17 @@ rli_thread_wait(struct rl_system *system, _Atomic uint32_t *unanswered)
 	}
 }
 
+int
+rli_thread_clerk_start(struct rl_system *system)
+{
+	RL_ASSERT(system == harness.system);
+	if (sim_fault(FAULT_THREAD_FAILS)) {
+		return -EAGAIN;
+	}
+	harness.clerk_runs = true;
+	return 0;
+}
+
 void
 rli_thread_answered(struct rl_system *system)
 {
@@ -503,6 +530,9 @@ sim_drain(void)
 static void
 harness_end_shards(void)
 {
+	while (harness.clerk_runs) {
+		harness_clerk_step();
+	}
 	rli_system_end(harness.system);
 	for (uint32_t i = 0; i < harness.shards; i++) {
 		for (uint32_t turns = 0; !harness.ended[i]; turns++) {
@@ -539,6 +569,10 @@ sim_stop(void)
 				  sim_on(i)->ring->files_left);
 			harness.open[i] = false;
 		}
+	}
+	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
+		sim_check(harness.system->clerk.jobs[i].state != CLERK_OPEN,
+			  "a listener has outlived its actor");
 	}
 	rli_system_remove_sockets(harness.system);
 	rli_system_destroy(harness.system);

@@ -7,6 +7,7 @@
 
 #include "sim_actor.h"
 #include "sim_check.h"
+#include "sim_front.h"
 #include "sim_harness.h"
 #include "sim_ledger.h"
 #include "sim_link.h"
@@ -447,6 +448,7 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	run_open_listeners();
 	run_open_remotes();
 	run_spawn_openers();
+	sim_front_spawn();
 	sim_talk_populate();
 	run_chaos(options->events / 2);
 	if (config.shards == RUN_STORM_SHARDS) {

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Listeners under a supervisor that has much to do: a sibling of theirs fails again and again, and
+ * each time they close and open.
+ */
+#ifndef RINGLINE_SIM_FRONT_H
+#define RINGLINE_SIM_FRONT_H
+
+/* Some of them, on some shard, or none. */
+void sim_front_spawn(void);
+
+#endif
