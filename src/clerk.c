@@ -16,7 +16,8 @@
  */
 #include <errno.h>
 
-#include <ringline/ringline.h>
+#include <ringline/actor.h>
+#include <ringline/listener.h>
 
 #include "actor/actor.h"
 #include "base/mutant.h"

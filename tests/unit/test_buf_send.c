@@ -367,7 +367,9 @@ random_keeps_and_sends_balance(void **state)
 			}
 		}
 		bed.hook = NULL;
-		while (bed_turn(0) | bed_turn(1)) {
+		for (bool active = true; active;) {
+			active = bed_turn(0);
+			active = bed_turn(1) || active;
 			bed_forget();
 		}
 		bufs_assert_all_home();
