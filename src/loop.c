@@ -246,8 +246,8 @@ actor_run(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 }
 
 /*
- * Who runs next. While it does, what the one behind it will need is fetched: after a burst to many,
- * their messages have left the cache.
+ * Who runs next. While it does, the message of the one behind it is fetched: after a burst to many
+ * it has left the cache.
  */
 static inline struct rl_actor *
 actors_next(struct actors *actors)
@@ -262,7 +262,6 @@ actors_next(struct actors *actors)
 	behind = actors->ready.head.next;
 	if (behind != &actors->ready.head) {
 		__builtin_prefetch(list_entry(behind, struct rl_actor, ready)->mailbox.first);
-		__builtin_prefetch(behind->next);
 	}
 	return actor;
 }

@@ -12,8 +12,6 @@
 #include "base/mutant.h"
 #include "mailbox/mesh.h"
 
-#define BROADCAST_AHEAD 8 /* receivers that are fetched before their turn comes */
-
 /* One message to many, or to one. */
 struct buf_sending {
 	struct rl_actor *self;
@@ -23,7 +21,7 @@ struct buf_sending {
 	struct buf *loan; /* and its handle; NULL: none was yet */
 };
 
-/* Into the mailbox of @to, which lives here; false: send_here_refused() knows why not. */
+/* Into the mailbox of @to, which lives here; false: rli_send_here_refused() knows why. */
 __attribute__((always_inline)) static inline bool
 buf_send_here(struct rl_shard *shard, const struct buf_sending *sending, uint64_t to)
 {
@@ -77,18 +75,6 @@ buf_send_away(struct rl_shard *shard, struct buf_sending *sending, uint64_t to)
 	return 0;
 }
 
-/* The receivers that will be looked at soon: their headers are spread over memory. */
-static inline void
-broadcast_fetch(const struct rl_shard *shard, rl_actor_id to)
-{
-	const struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(to.private_bits));
-
-	if (actor != NULL) {
-		MESH_FETCH(&actor->id);
-		MESH_FETCH(&actor->mailbox.count);
-	}
-}
-
 /* To all that live here, up to the first that does not, or does not take it. Returns how many. */
 static size_t
 broadcast_here(struct rl_shard *shard, const struct buf_sending *sending, const rl_actor_id *to,
@@ -97,9 +83,6 @@ broadcast_here(struct rl_shard *shard, const struct buf_sending *sending, const 
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		if (i + BROADCAST_AHEAD < count) {
-			broadcast_fetch(shard, to[i + BROADCAST_AHEAD]);
-		}
 		if (id_shard(to[i].private_bits) != shard->id ||
 		    !buf_send_here(shard, sending, to[i].private_bits)) {
 			break;
@@ -145,6 +128,7 @@ rl_actor_broadcast(struct rl_actor *self, const rl_actor_id *to, size_t count, u
 			done += rc == 0;
 		}
 	}
+	RL_ASSERT(done < UINT32_MAX - sending.buf->refs);
 	sending.buf->refs += (uint32_t)done;
 	*taken = done;
 	return rc;
