@@ -95,9 +95,9 @@ RL_EXPORT struct rl_buf *rl_buf_ref(struct rl_buf *buf);
 
 /**
  * Give a reference up. The last one on a shard sends the handle home, the last one of all frees the
- * memory. What is held when its actor ends stays held: let go in RL_MSG_STOP. A drain waits until
- * its deadline, and a second more, for what other shards hold. What is left when the system stops
- * is freed with it, after a line in the log.
+ * memory. What is held when its actor ends stays held: let go in RL_MSG_STOP. A drain waits
+ * for what other shards hold, until a second after its deadline or after the second signal. What is
+ * left when the system stops is freed with it, after a line in the log.
  *
  * @param buf  A handle of the shard that runs; NULL is allowed.
  *
@@ -117,7 +117,8 @@ RL_EXPORT void rl_buf_release(struct rl_buf *buf);
  * @param self  The actor whose handler is running.
  * @param to    The receiver; may be self.
  * @param kind  RL_MSG_USER or above.
- * @param buf   A handle of this shard.
+ * @param buf   A handle of this shard, with a reference of the caller's; another one's is a fatal
+ *              error.
  *
  * Context:   actor handler.
  * Ownership: taken, one reference of the caller's goes with the message; after an error it is still
@@ -141,7 +142,7 @@ RL_EXPORT RL_MUST_CHECK int rl_actor_send_buf(struct rl_actor *self, rl_actor_id
  * @param to     The receivers.
  * @param count  How many; may be 0.
  * @param kind   RL_MSG_USER or above.
- * @param buf    A handle of this shard.
+ * @param buf    A handle of this shard, as for rl_actor_send_buf().
  * @param taken  Where the number of receivers goes that took it, all in front of the others; not
  *               NULL.
  *

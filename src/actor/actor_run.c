@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Running actors. Invariants: user code runs in rli_actor_deliver() and rli_actor_run_letters() and
- * nowhere else, one handler at a time; what is urgent comes before messages; nothing but
- * RL_MSG_STOP comes once the end was decided.
+ * Running actors. Invariants: user code runs in rli_actor_deliver(), rli_actor_run_letters() and
+ * rli_actor_run_buf() and nowhere else, one handler at a time; what is urgent comes before
+ * messages; nothing but RL_MSG_STOP comes once the end was decided.
  */
 #include "actor/actor_run.h"
 

@@ -33,7 +33,8 @@ rli_actor_alone(struct actors *actors)
 
 /*
  * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
- * negative errno. User code runs here and in rli_actor_run_letters(), nowhere else.
+ * negative errno. User code runs here, in rli_actor_run_letters() and in rli_actor_run_buf(),
+ * nowhere else.
  */
 int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
 
@@ -52,7 +53,10 @@ uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 /* A message was answered with something else than 0. */
 void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer);
 
-/* The same for a message with a counted buffer, whose reference is let go after it. */
+/*
+ * Deliver and give back one letter with a counted buffer, and let its reference go. Apart from the
+ * others, so that they don't look for one after their handler.
+ */
 void rli_actor_run_buf(struct actors *actors, struct rl_actor *actor, struct letter *letter);
 
 /*

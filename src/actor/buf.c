@@ -36,7 +36,7 @@ rli_bufs_fini(struct rl_shard *shard)
 	rli_slab_fini(&actors->bufs);
 }
 
-/* A handle with one reference, of the shard that runs. */
+/* A handle of @shard, with no reference yet; NULL: no memory. */
 static struct buf *
 buf_make(struct rl_shard *shard)
 {

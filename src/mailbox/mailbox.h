@@ -218,14 +218,17 @@ letter_set_buf(struct letter *letter, struct rl_buf *buf)
 	*(struct rl_buf **)(void *)letter->msg.user.data = buf;
 }
 
-/* What came from elsewhere; @promise is 0 or the number of the one that it made, plus 1. */
+/*
+ * What came from elsewhere; @bits is 0, the number of the promise that it made plus 1, or
+ * LETTER_BUF.
+ */
 static inline void
-letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t promise)
+letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t bits)
 {
 	letter->msg.kind = envelope->kind;
 	letter->msg.len = envelope->len;
 	letter->msg.from.private_bits = envelope->from;
-	letter_set_source(letter, (uint32_t)(int32_t)envelope->shard, promise);
+	letter_set_source(letter, (uint32_t)(int32_t)envelope->shard, bits);
 	memcpy(letter->msg.user.data, envelope->payload, sizeof(envelope->payload));
 }
 
