@@ -73,7 +73,7 @@ rli_config_describe(const struct config *config, char *out, size_t size)
 	describe_bytes(&line, " (low ", user->send_low_bytes);
 	describe_bytes(&line, ", high ", user->send_high_bytes);
 	describe_bytes(&line, ", cap ", user->send_cap_bytes);
-	describe_add(&line, ")");
+	describe_bytes(&line, "), buffers ", user->buf_pool_bytes);
 	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
 		describe_add(&line, ", round_robin");
 	}

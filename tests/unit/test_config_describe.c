@@ -17,7 +17,7 @@ describe_default_names_everything(void **state)
 		out, "2 shards on CPU 0-1, sq 1024, cq 16384; each: 9000 connections "
 		     "(refuse), 9128 file slots, 10024 actors, 1048576 timers, 65536 "
 		     "messages of 64 B, receive 256 x 16 KiB + 288000 KiB, send 256 MiB (low 64 "
-		     "KiB, high 256 KiB, cap 1 MiB)");
+		     "KiB, high 256 KiB, cap 1 MiB), buffers 64 MiB");
 }
 
 static void
@@ -36,7 +36,8 @@ describe_chosen_says_so(void **state)
 	assert_string_equal(out, "1 shard on CPU 3, sq 1024, cq 16384; each: 100 connections "
 				 "(pause), 228 file slots, 1124 actors, 1048576 timers, 65536 "
 				 "messages of 64 B, receive 256 x 3000 B + 1500 KiB, send 256 MiB "
-				 "(low 1000 B, high 256 KiB, cap 1 MiB), without 0x18");
+				 "(low 1000 B, high 256 KiB, cap 1 MiB), buffers 64 MiB, "
+				 "without 0x18");
 }
 
 static void
