@@ -11,8 +11,9 @@
  *
  * A job belongs to whoever has it: the shard, or, from the push until the answer, the thread. An
  * actor that ends in between leaves word in `doomed`, and the answer is a close. From the drain on
- * nothing is asked any more, since every shard stops its listeners by itself; so once all shards
- * are silent the thread ends, and no other is started.
+ * nothing is closed this way, since every shard stops its listeners by itself, and what is to be
+ * opened answers -ESHUTDOWN; so once all shards are silent the thread ends, and no other is
+ * started.
  */
 #include <errno.h>
 

@@ -61,7 +61,7 @@ struct clerk_job {
 
 /* What actors want opened and closed, in the order in which they asked. */
 struct clerk {
-	pthread_mutex_t lock; /* held for a few instructions, never over a system call */
+	pthread_mutex_t lock; /* never held over a call that waits */
 	struct clerk_job *first;
 	struct clerk_job *last;
 	bool runs; /* there is a thread, and it will look again */

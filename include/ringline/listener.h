@@ -57,7 +57,7 @@ struct rl_listener_def {
  * actor ends, however it does, the listener closes, before another that is opened after that; its
  * connections live on.
  *
- * In a drain it ends like any other; all listeners have stopped by then.
+ * In a drain it ends like any other actor; listeners then stop by themselves.
  */
 extern RL_EXPORT const struct rl_actor_def rl_listener;
 

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Proved: an actor's listener that can't be opened ends its actor with the errno, also for want of
+ * a thread or of a place among 32; one whose actor ends while it opens closes; what is closed is
+ * closed before what is opened after it, also when there was no thread for a while.
+ * How: scripted, with the clerk's thread as the scenario wants it.
+ * Not: real sockets (integration.listener_actor); every order (sim.seeds).
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <ringline/monitor.h>
+
+#include "sim_harness.h"
+#include "sim_scene.h"
+#include "sim_world.h"
+#include "system.h"
+
+enum {
+	KIND_SPAWN = RL_MSG_USER, /* uint32_t: how many */
+	KIND_STOP, /* the last one */
+	KIND_BRIEF, /* spawn one, and stop it at once */
+};
+
+static const struct rl_listener_def front = { .url = "tcp://127.0.0.1:9300", .def = &scene_def };
+
+/* What the owner was told of its listeners. */
+static uint32_t downs[4096]; /* by errno */
+static rl_actor_id owner;
+
+static int
+owner_spawn(struct rl_actor *self, rl_actor_id *last)
+{
+	int rc = rl_actor_spawn(self, &rl_listener, (void *)(uintptr_t)&front, last);
+
+	return rc != 0 ? rc : rl_actor_monitor(self, *last, NULL);
+}
+
+static int
+owner_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	rl_actor_id *last = rl_actor_state(self);
+	int rc = 0;
+
+	switch (msg->kind) {
+	case RL_MSG_DOWN:
+		downs[-msg->down.error]++;
+		return 0;
+	case KIND_SPAWN:
+		for (uint32_t left = *RL_MSG_AS(msg, uint32_t); rc == 0 && left > 0; left--) {
+			rc = owner_spawn(self, last);
+		}
+		return rc;
+	case KIND_STOP:
+		return rl_actor_stop(self, *last);
+	case KIND_BRIEF:
+		rc = owner_spawn(self, last);
+		return rc != 0 ? rc : rl_actor_send(self, rl_actor_self(self), KIND_STOP, NULL, 0);
+	default:
+		return RL_ACTOR_UNHANDLED;
+	}
+}
+
+static const struct rl_actor_def owner_def = {
+	.name = "owner",
+	.receive = owner_receive,
+	.state_size = sizeof(rl_actor_id),
+};
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(downs, 0, sizeof(downs));
+	sim_new(2, 23);
+	assert_int_equal(rl_system_spawn(sim_system(), 1, &owner_def, NULL, &owner), 0);
+	return 0;
+}
+
+static void
+tell(uint32_t kind, uint32_t count)
+{
+	size_t len = kind == KIND_SPAWN ? sizeof(count) : 0;
+
+	assert_int_equal(rl_system_send(sim_system(), owner, kind, &count, len), 0);
+	sim_settle();
+}
+
+static uint32_t
+open_listeners(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
+		count += sim_system()->listeners[i].open;
+	}
+	return count;
+}
+
+static void
+listener_actor_beyond_the_32nd_ends_with_enobufs(void **state)
+{
+	(void)state;
+	tell(KIND_SPAWN, CLERK_JOBS + 1);
+	assert_int_equal(downs[ENOBUFS], 1);
+	assert_int_equal(downs[EADDRINUSE], CLERK_JOBS - 1);
+	assert_int_equal(open_listeners(), 1);
+	tell(KIND_SPAWN, CLERK_JOBS - 1); /* those that failed have left their places */
+	assert_int_equal(downs[ENOBUFS], 1);
+	assert_int_equal(downs[EADDRINUSE], 2 * (CLERK_JOBS - 1));
+	scene_end();
+}
+
+static void
+listener_actor_without_a_thread_ends_with_eagain(void **state)
+{
+	(void)state;
+	sim_fault_set(FAULT_THREAD_FAILS, 65536);
+	tell(KIND_SPAWN, 2);
+	assert_int_equal(downs[EAGAIN], 2);
+	assert_int_equal(open_listeners(), 0);
+	sim_fault_set(FAULT_THREAD_FAILS, 0);
+	tell(KIND_SPAWN, 1);
+	assert_int_equal(open_listeners(), 1);
+	scene_end();
+}
+
+static void
+listener_actor_that_ends_while_it_opens_closes(void **state)
+{
+	(void)state;
+	tell(KIND_BRIEF, 0);
+	assert_int_equal(downs[0], 1);
+	assert_int_equal(open_listeners(), 0);
+	scene_end();
+}
+
+/* The port would be in use otherwise. */
+static void
+listener_actor_is_closed_before_the_next_one_opens(void **state)
+{
+	(void)state;
+	tell(KIND_SPAWN, 1);
+	sim_fault_set(FAULT_THREAD_FAILS, 65536);
+	tell(KIND_STOP, 0);
+	assert_int_equal(downs[0], 1);
+	assert_int_equal(open_listeners(), 1); /* nobody could close it */
+	sim_fault_set(FAULT_THREAD_FAILS, 0);
+	tell(KIND_SPAWN, 1);
+	assert_int_equal(downs[EADDRINUSE], 0);
+	assert_int_equal(open_listeners(), 1);
+	scene_end();
+}
+
+#define CASE(name) cmocka_unit_test_setup(name, setup)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(listener_actor_beyond_the_32nd_ends_with_enobufs),
+		CASE(listener_actor_without_a_thread_ends_with_eagain),
+		CASE(listener_actor_that_ends_while_it_opens_closes),
+		CASE(listener_actor_is_closed_before_the_next_one_opens),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
