@@ -162,11 +162,11 @@ sim_ledger_group(uint32_t first, uint32_t count)
 
 /* Of those that were sent as one, from @first on, the one to @to. */
 static uint32_t
-message_in_group(uint32_t first, uint32_t to)
+message_in_group(uint32_t first, rl_actor_id to)
 {
 	sim_check(first < ledger.messages_count, "message %u was never sent", first);
 	for (uint32_t i = first + 1; i < first + ledger_messages[first].group; i++) {
-		if (ledger_messages[i].to == to) {
+		if (rl_actor_id_eq(ledger.talkers[ledger_messages[i].to].id, to)) {
 			return i;
 		}
 	}
@@ -199,7 +199,7 @@ arrived_number(uint32_t to, const struct rl_msg *msg)
 	if (rl_msg_buf(msg) != NULL) {
 		sim_check(msg->len == 0, "INV-4: %u bytes beside a buffer", msg->len);
 		sim_ledger_check_buf(rl_msg_buf(msg));
-		return message_in_group(msg->kind - TALK_KIND, to);
+		return message_in_group(msg->kind - TALK_KIND, ledger.talkers[to].id);
 	}
 	sim_check(msg->len >= 12 && msg->len <= sizeof(body), "INV-4: %u bytes arrived", msg->len);
 	memcpy(&body, msg->user.data, msg->len);
@@ -208,6 +208,9 @@ arrived_number(uint32_t to, const struct rl_msg *msg)
 		  body.from, body.to);
 	sim_check(msg->kind == TALK_KIND + body.number, "INV-4: message %u with kind %u",
 		  body.number, msg->kind);
+	sim_check(body.to == to && body.from == ledger_messages[body.number].from,
+		  "INV-6: message %u from %u to %u was delivered to %u", body.number, body.from,
+		  body.to, to);
 	return body.number;
 }
 
@@ -291,16 +294,7 @@ told_undelivered(const struct talker *me, const struct rl_msg *msg)
 	struct message *message;
 
 	sim_check(me->reports, "a report for who did not ask for it");
-	sim_check(number < ledger.messages_count, "a report of a message that nobody sent");
-	for (uint32_t i = 1; i < ledger_messages[number].group; i++) {
-		const struct message *other =
-			&ledger_messages[msg->undelivered.kind - TALK_KIND + i];
-
-		if (rl_actor_id_eq(msg->undelivered.to, ledger.talkers[other->to].id)) {
-			number = (uint32_t)(other - ledger_messages);
-			break;
-		}
-	}
+	number = message_in_group(number, msg->undelivered.to);
 	message = &ledger_messages[number];
 	sim_check(message->from == sim_ledger_number(me) && message->to < TALKERS_MAX &&
 			  rl_actor_id_eq(msg->undelivered.to, ledger.talkers[message->to].id),

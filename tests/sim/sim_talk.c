@@ -356,28 +356,10 @@ static void
 talk_act(struct rl_actor *self, struct talker *me)
 {
 	static void (*const ops[])(struct rl_actor *self, struct talker *me) = {
-		op_say,
-		op_say,
-		op_say,
-		op_say,
-		op_say,
-		op_say,
-		op_request,
-		op_request,
-		op_request,
-		op_watch,
-		op_watch,
-		op_unwatch,
-		op_notify,
-		op_notify,
-		op_cancel,
-		op_spawn,
-		op_link,
-		op_spawn_on,
-		talk_op_broadcast,
-		talk_op_broadcast,
-		talk_op_pass_on,
-		talk_op_let_go,
+		op_say,		op_say,		op_say,	      op_say,	   op_say,   op_say,
+		op_request,	op_request,	op_request,   op_watch,	   op_watch, op_unwatch,
+		op_notify,	op_notify,	op_cancel,    op_spawn,	   op_link,  op_spawn_on,
+		talk_broadcast, talk_broadcast, talk_pass_on, talk_let_go,
 	};
 
 	if (sim_below(24) == 0) {

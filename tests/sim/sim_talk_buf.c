@@ -97,7 +97,7 @@ broadcast_all(struct rl_actor *self, struct talker *me, struct talker *const *to
 }
 
 void
-talk_op_broadcast(struct rl_actor *self, struct talker *me)
+talk_broadcast(struct rl_actor *self, struct talker *me)
 {
 	struct talk_body bodies[RECEIVERS_MAX];
 	struct talker *to[RECEIVERS_MAX];
@@ -137,7 +137,7 @@ some_kept(struct talker *me)
 
 /* The message is a new one; the buffer has the bodies of others. */
 void
-talk_op_pass_on(struct rl_actor *self, struct talker *me)
+talk_pass_on(struct rl_actor *self, struct talker *me)
 {
 	const struct talker *to = sim_ledger_any();
 	struct rl_buf **slot = some_kept(me);
@@ -163,7 +163,7 @@ talk_op_pass_on(struct rl_actor *self, struct talker *me)
 }
 
 void
-talk_op_let_go(struct rl_actor *self, struct talker *me)
+talk_let_go(struct rl_actor *self, struct talker *me)
 {
 	struct rl_buf **slot = some_kept(me);
 

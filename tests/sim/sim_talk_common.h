@@ -33,9 +33,9 @@ struct talk {
 extern struct talk talk;
 
 /* Counted buffers: sent to many, kept and sent on, let go of; let go of all at the end. */
-void talk_op_broadcast(struct rl_actor *self, struct talker *me);
-void talk_op_pass_on(struct rl_actor *self, struct talker *me);
-void talk_op_let_go(struct rl_actor *self, struct talker *me);
+void talk_broadcast(struct rl_actor *self, struct talker *me);
+void talk_pass_on(struct rl_actor *self, struct talker *me);
+void talk_let_go(struct rl_actor *self, struct talker *me);
 void talk_keep_buf(struct talker *me, const struct rl_msg *msg);
 void talk_let_go_of_all(struct talker *me);
 
