@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: what several actors broadcast to many on every shard reaches each of them, whole and in
- * the order of each speaker, and all memory is home at the end; a buffer that a program keeps for
- * ever delays a drain by no more than its deadline and a second, and is named in the log.
+ * the order of each speaker, and all memory is home at the end; a drain waits for a buffer that a
+ * program keeps for ever, but not for ever, and a line says so.
  * How: real shards; receivers check every byte, and keep some of the buffers for a while.
  * Not proved: the order of every interleaving; the simulator looks at that.
  */

@@ -61,33 +61,29 @@ static void
 buf_without_memory_answers_enobufs(void **state)
 {
 	struct rl_shard *shard = &bed.shards[0];
-	struct rl_buf *bufs[16];
+	struct rl_buf *bufs[32];
 	uint32_t count = 0;
 	void *data;
-	int rc;
+	int rc = 0;
 
 	(void)state;
 	rli_actors_fini(shard);
 	memset(&bed.actors[0], 0, sizeof(bed.actors[0]));
-	bed.config.bufs_max = 64;
+	bed.config.bufs_max = UNIT_COUNT(bufs); /* more than its 1 MiB of memory is for */
 	assert_int_equal(rli_actors_init(shard), 0);
 	rli_shard_current = shard;
-	while ((rc = rl_buf_take(shard, RL_BUF_MAX, &bufs[count % 16], &data)) == 0) {
-		memset(data, 1, RL_BUF_MAX);
-		count++;
+	while (rc == 0) {
+		assert_true(count < UNIT_COUNT(bufs));
+		rc = rl_buf_take(shard, RL_BUF_MAX, &bufs[count], &data);
+		count += rc == 0;
 	}
 	assert_int_equal(rc, -ENOBUFS);
-	assert_int_equal(count, 16); /* 1 MiB */
+	assert_int_equal(count, 16);
 	assert_int_equal(bed.actors[0].bufs.taken, count);
-	bufs[0] = NULL; /* the one that was refused */
-	for (uint32_t i = 1; i < count; i++) {
-		rl_buf_release(bufs[i]);
+	while (count > 0) {
+		rl_buf_release(bufs[--count]);
 	}
-	assert_int_equal(bed.actors[0].buf_memory.chunks_taken, 1);
-	rli_slab_fini(&bed.actors[0].bufs);
-	rli_chunk_pool_fini(&bed.actors[0].buf_memory);
-	bed.actors[0].bufs = (struct slab){ 0 };
-	bed.actors[0].buf_memory = (struct chunk_pool){ 0 };
+	bufs_assert_all_home();
 }
 
 static void
@@ -126,6 +122,15 @@ die_release_twice(void *arg)
 	rl_buf_release(arg);
 }
 
+/* By an actor of a shard that the handle is not for. */
+static void
+die_send_of_another(void *arg)
+{
+	struct rl_actor *actor = bed_spawn(1);
+
+	(void)bufs_send(actor, actor->id, arg);
+}
+
 static void
 buf_misused_asserts(void **state)
 {
@@ -135,6 +140,7 @@ buf_misused_asserts(void **state)
 	assert_true(unit_dies(die_ref, buf, SIGABRT, "rli_shard_current"));
 	assert_true(unit_dies(die_release, buf, SIGABRT, "rli_shard_current"));
 	assert_true(unit_dies(die_release_twice, buf, SIGABRT, "refs >= count"));
+	assert_true(unit_dies(die_send_of_another, buf, SIGABRT, "buf->shard == self->shard"));
 	rl_buf_release(buf);
 }
 
@@ -203,6 +209,18 @@ buf_crosses_and_comes_home(void **state)
 	bufs_assert_all_home();
 }
 
+/* Give the one that was kept up, and get another. */
+static void
+swap_kept(struct rl_actor *from, const struct rl_actor *to, struct rl_buf *buf)
+{
+	bufs_release(kept[kept_count - 1]);
+	rli_shard_current = from->shard;
+	assert_int_equal(bufs_send(from, to->id, rl_buf_ref(buf)), 0);
+	rli_actors_flush_mesh(from->shard);
+	kept_count = 0;
+	(void)bed_turn_unflushed(to->shard->id);
+}
+
 /* References that are given up while the return waits for room go with it. */
 static void
 buf_return_waits_for_room(void **state)
@@ -218,22 +236,12 @@ buf_return_waits_for_room(void **state)
 	bed_settle();
 	loan = rli_buf_of(kept[0]);
 	(void)bed_fill(to, from->id);
-	for (uint32_t i = 0; rli_obligation_waits(&loan->home) == false; i++) {
+	for (uint32_t i = 0; !rli_obligation_waits(&loan->home); i++) {
 		assert_true(i < 1000); /* the reserved blocks first */
-		bufs_release(kept[kept_count - 1]);
-		rli_shard_current = &bed.shards[0];
-		assert_int_equal(bufs_send(from, to->id, rl_buf_ref(buf)), 0);
-		rli_actors_flush_mesh(&bed.shards[0]);
-		kept_count = 0;
-		(void)bed_turn_unflushed(1);
+		swap_kept(from, to, buf);
 	}
 	for (uint32_t i = 0; i < 3; i++) { /* it waits: these join it */
-		bufs_release(kept[kept_count - 1]);
-		rli_shard_current = &bed.shards[0];
-		assert_int_equal(bufs_send(from, to->id, rl_buf_ref(buf)), 0);
-		rli_actors_flush_mesh(&bed.shards[0]);
-		kept_count = 0;
-		(void)bed_turn_unflushed(1);
+		swap_kept(from, to, buf);
 	}
 	bufs_release(kept[kept_count - 1]);
 	bufs_release(buf);
@@ -277,8 +285,7 @@ buf_that_the_program_kept_is_told(void **state)
 	assert_int_equal(bed.log.lines, 1);
 	assert_non_null(strstr(bed.log.text, "2 counted buffers"));
 	bed.log.lines = 0;
-	bed.actors[0].bufs = (struct slab){ 0 };
-	bed.actors[0].buf_memory = (struct chunk_pool){ 0 };
+	assert_int_equal(rli_bufs_init(&bed.shards[0]), 0);
 }
 
 int

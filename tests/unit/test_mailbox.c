@@ -299,6 +299,36 @@ mailbox_random_use_matches_the_model(void **state)
 	unit_each_seed(run_model, 5);
 }
 
+/* More than the stack of free ones has memory for at first; the last one given is taken next. */
+static void
+pool_of_many_gives_each_once(void **state)
+{
+	enum {
+		MANY = 20000
+	};
+	static struct letter *taken[MANY];
+	struct letter_pool pool;
+
+	(void)state;
+	assert_int_equal(rli_letter_pool_init(&pool, MANY), 0);
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < MANY; i++) {
+			taken[i] = rli_letter_take(&pool);
+			assert_non_null(taken[i]);
+			taken[i]->msg.len = i;
+		}
+		assert_null(rli_letter_take(&pool));
+		assert_int_equal(rli_letters_taken(&pool), MANY);
+		for (uint32_t i = 0; i < MANY; i++) {
+			assert_int_equal(taken[i]->msg.len, i);
+			rli_letter_give(&pool, taken[i]);
+		}
+		assert_int_equal(rli_letters_taken(&pool), 0);
+	}
+	assert_ptr_equal(rli_letter_take(&pool), taken[MANY - 1]);
+	rli_letter_pool_fini(&pool);
+}
+
 int
 main(void)
 {
@@ -309,6 +339,7 @@ main(void)
 		cmocka_unit_test(mailbox_empty_pool_gives_nothing),
 		cmocka_unit_test(mailbox_appended_to_after_its_last_was_popped),
 		cmocka_unit_test(pool_without_address_space_answers_enomem),
+		cmocka_unit_test(pool_of_many_gives_each_once),
 		cmocka_unit_test(payload_of_each_length_is_copied_whole),
 		cmocka_unit_test(mailbox_random_use_matches_the_model),
 	};
