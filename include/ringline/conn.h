@@ -43,6 +43,22 @@ struct rl_conn_options {
 	int64_t first_byte_timeout_ns;
 	/** Automatic pause; default: on for accepted connections, off for opened ones. */
 	enum rl_conn_switch auto_pause;
+	/** 0: stall_timeout_ns of the configuration, -1: none. */
+	int64_t stall_timeout_ns;
+	/** 0: linger_timeout_ns of the configuration, -1: none. */
+	int64_t linger_timeout_ns;
+};
+
+/** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
+enum rl_conn_deadline {
+	/** Since the last byte either way: RL_REASON_TIMEOUT_IDLE. */
+	RL_CONN_DEADLINE_IDLE,
+	/** From now until a byte comes, once: RL_REASON_TIMEOUT_FIRST_BYTE. */
+	RL_CONN_DEADLINE_FIRST_BYTE,
+	/** While the kernel takes no byte of what was sent: RL_REASON_TIMEOUT_STALL. */
+	RL_CONN_DEADLINE_STALL,
+	/** From our FIN to the peer's: RL_REASON_TIMEOUT_LINGER. */
+	RL_CONN_DEADLINE_LINGER,
 };
 
 /**
@@ -187,6 +203,29 @@ RL_EXPORT int rl_conn_close(struct rl_actor *self);
  *            -ENOTCONN  @p self has no stream
  */
 RL_EXPORT int rl_conn_abort(struct rl_actor *self);
+
+/**
+ * Change a deadline of this connection: a protocol that waits long for the next request and
+ * briefly for the rest of one, for instance.
+ *
+ * The idle deadline still counts from the last byte: one that is already past ends the connection
+ * in the next turn. The first-byte deadline counts from now: the next byte that comes meets it. It
+ * stands still while the connection is paused.
+ *
+ * @param self        The connection's own actor.
+ * @param which       Which one.
+ * @param timeout_ns  In nanoseconds, rounded up to a millisecond but for the first byte; 0: as
+ *                    configured, -1: none. 49 days and more are as good as none.
+ *
+ * Context:   actor handler.
+ * Cost:      a few stores; a timer is started if this deadline is the earliest.
+ * Returns:   0
+ *            -EINVAL     @p which is none of them, or @p timeout_ns is below -1
+ *            -ENOTCONN   @p self has no stream; for the first byte also: it is not open yet
+ *            -ESHUTDOWN  the first byte's, and no byte can come: the peer's FIN was received
+ */
+RL_EXPORT int rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which,
+				   int64_t timeout_ns);
 
 /**
  * Copy the peer's address.

@@ -328,10 +328,7 @@ rli_conn_send_flush(struct conn *conn)
 	conn->inflight_bytes = bytes;
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
-	if (shard->config->stall_timeout_ns >= 0) {
-		rli_conn_deadline_by(conn, conn->send_since_ns +
-						   (uint64_t)shard->config->stall_timeout_ns);
-	}
+	rli_conn_deadline_by(conn, conn_deadline_after(conn->send_since_ns, conn->stall_ms));
 	return true;
 }
 
