@@ -95,7 +95,7 @@ struct rl_stats {
 	/** Monitors and links made; RL_MSG_DOWN delivered. */
 	uint64_t monitors;
 	uint64_t downs;
-	/** Names that this shard's copy had no room for: they are not found here. */
+	/** Names that there was no memory for in this shard's copy: they are not found here. */
 	uint64_t names_lost;
 	/** Times that the shard polled before a sleep (rl_config.spin_us), and found something. */
 	uint64_t spins;
