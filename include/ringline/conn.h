@@ -33,6 +33,42 @@ enum rl_conn_switch {
 	RL_CONN_OFF,
 };
 
+/** The longest name of a congestion control, its NUL included. */
+#define RL_TCP_CONGESTION_MAX 16
+
+/**
+ * What TCP sockets are told. Zero means the kernel's own default, or the one that is named here. A
+ * listener tells its listening sockets, and what they accept inherits all of it. When the kernel
+ * refuses one, rl_listener_open() or rl_conn_open() fails with its errno and one log line that
+ * names it. With a Unix URL they must be zero.
+ */
+struct rl_tcp_options {
+	/** TCP_NODELAY. Default: on, because what a turn sends leaves together anyway. */
+	enum rl_conn_switch nodelay;
+	/**
+	 * SO_KEEPALIVE: probe a peer that has been silent for so many seconds, 1 to 32767. Default:
+	 * no probes. A peer that does not answer ends the connection: "failure", -ETIMEDOUT.
+	 */
+	uint32_t keepalive_idle_s;
+	/** Seconds between probes, 1 to 32767; only with keepalive_idle_s. Default: kernel's. */
+	uint32_t keepalive_interval_s;
+	/** Unanswered probes that end it, 1 to 127; only with keepalive_idle_s. */
+	uint32_t keepalive_count;
+	/**
+	 * TCP_USER_TIMEOUT: milliseconds, 1 to 2^31 - 1, that sent bytes may stay unacknowledged;
+	 * then "failure", -ETIMEDOUT.
+	 */
+	uint32_t user_timeout_ms;
+	/**
+	 * SO_RCVBUF and SO_SNDBUF, 2048 to 2^30 bytes; either stops the kernel from sizing that
+	 * buffer itself. It cuts them at net.core.rmem_max and wmem_max; a listener logs that.
+	 */
+	uint32_t recv_buffer_bytes;
+	uint32_t send_buffer_bytes;
+	/** TCP_CONGESTION: "bbr" for instance; must be available. */
+	char congestion[RL_TCP_CONGESTION_MAX];
+};
+
 /** How a connection differs from the configuration; zero means "as configured". */
 struct rl_conn_options {
 	/** Deadline for the connect (outbound only); 0: connect_timeout_ns, -1: none. */
@@ -47,6 +83,8 @@ struct rl_conn_options {
 	int64_t stall_timeout_ns;
 	/** 0: linger_timeout_ns of the configuration, -1: none. */
 	int64_t linger_timeout_ns;
+	/** What its TCP socket is told; a listener's connections inherit it. */
+	struct rl_tcp_options tcp;
 };
 
 /** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
@@ -77,11 +115,13 @@ enum rl_conn_deadline {
  *
  * Context:   actor handler.
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
- * Cost:      two system calls for the socket; the connect itself is a ring request.
+ * Cost:      two system calls for the socket, one more for each TCP option that is set; the
+ *            connect itself is a ring request.
  * Returns:   0
  *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
  *            -ENOBUFS  actors_max or conns_max is reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
+ *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains
  */
 RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,

@@ -11,6 +11,7 @@
 
 #include "actor/actor_run.h"
 #include "base/mutant.h"
+#include "net/tcp.h"
 
 int
 rli_conn_options_check(const struct rl_conn_options *options, const struct log *log)
@@ -42,7 +43,7 @@ rli_conn_options_check(const struct rl_conn_options *options, const struct log *
 			(unsigned)options->auto_pause);
 		return -EINVAL;
 	}
-	return 0;
+	return rli_tcp_options_check(&options->tcp, log);
 }
 
 static bool

@@ -187,7 +187,6 @@ room_is_told_once_after_a_refusal(void **state)
 	}
 }
 
-/* Notify from an actor's handler is refused the same way. */
 /*
  * A refused send looks for a notice that it is owed already in front of all others only: something
  * that looks like one behind the first of them is not seen.
@@ -218,6 +217,7 @@ room_wanted_walks_no_other_notices(void **state)
 	(void)bed_only(from, RL_MSG_DOWN);
 }
 
+/* Notify from an actor's handler is refused the same way. */
 static void
 room_is_told_after_a_refused_notification(void **state)
 {
