@@ -9,6 +9,8 @@
 #include "client.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -347,6 +349,39 @@ pause_of_one_slow_reader_loses_nothing(void **state)
 	pause_run(*state, 1, 20000000, RL_CONFIG());
 }
 
+/*
+ * The smallest window that the kernel gives, read byte by byte: progress, however slow, is no
+ * stall.
+ */
+static void
+pause_of_a_reader_of_single_bytes_loses_nothing(void **state)
+{
+	static const int least = 1;
+	static uint8_t out[32768];
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	uint64_t offset = 0;
+	size_t pushed = 0;
+	uint8_t byte;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.stall_timeout_ns = RL_SEC(5)));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
+	fd = client_dial_narrow(rig->url);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &least, sizeof(least)), 0);
+	pattern_fill(77, 0, out, sizeof(out));
+	while (offset < sizeof(out)) {
+		pushed += client_push(fd, out + pushed, sizeof(out) - pushed);
+		assert_int_equal(client_recv_some(fd, &byte, 1), 1);
+		assert_true(pattern_matches(77, offset++, &byte, 1));
+	}
+	client_shut(fd);
+	client_expect_fin(fd);
+	client_close(fd);
+	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 1);
+	rig_end(rig);
+}
+
 static void
 pause_of_forty_slow_readers_loses_nothing(void **state)
 {
@@ -437,6 +472,7 @@ main(void)
 		rig_case(send_of_many_sizes_keeps_the_order),
 		rig_case(send_of_an_actor_without_stream_is_enotconn),
 		rig_case(pause_of_one_slow_reader_loses_nothing),
+		rig_case(pause_of_a_reader_of_single_bytes_loses_nothing),
 		rig_case(pause_of_forty_slow_readers_loses_nothing),
 		rig_case(pause_of_many_slow_readers_with_few_buffers_loses_nothing),
 		rig_case(pool_that_is_too_small_makes_everybody_wait_and_nobody_fail),
