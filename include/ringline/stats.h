@@ -103,6 +103,8 @@ struct rl_stats {
 	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
 	uint64_t shared_bufs_taken;
 	uint64_t shared_bufs_freed;
+	/** Of sends_refused: those for want of the shard's send memory, or of a share in it. */
+	uint64_t sends_starved;
 };
 
 RL_END_DECLS

@@ -30,6 +30,8 @@
 	X(FIN_OVERTAKES, "FIN leaves before the output")                      \
 	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")     \
 	X(CAP_IGNORED, "output grows beyond the cap")                         \
+	X(SHARE_IGNORED, "one connection holds all of the send memory")       \
+	X(SHARE_NOT_GIVEN_BACK, "what left still counts as held")             \
 	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
 	X(LINGER_SKIPPED, "closes with unread input, which resets")           \
 	X(CLOSE_UNDER_RECV, "closes under an armed receive")                  \

@@ -118,6 +118,7 @@ struct conn {
 	bool stalled : 1; /* the send was cancelled because its deadline had passed */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
+	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");

@@ -203,6 +203,7 @@ close_finish(struct conn *conn)
 
 	RL_ASSERT(op_is_idle(&conn->recv) && op_is_idle(&conn->send) && op_is_idle(&conn->control));
 	RL_ASSERT(conn->lent_first == BUFRING_NONE && conn->arrived_first == NULL);
+	RL_ASSERT(conn->held_bytes == 0);
 	RL_ASSERT(conn->out_first == NULL && conn->pending == NULL && conn->connect == NULL);
 	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
 		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */

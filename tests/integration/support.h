@@ -150,6 +150,9 @@ void rig_let_pass(struct rig *rig, int ms);
 /* One line was logged since the last call, and it contains @says. */
 void rig_assert_logged(struct rig *rig, const char *says);
 
+/* The same for a line that may come once a second: one or more, and the last contains @says. */
+void rig_assert_warned(struct rig *rig, const char *says);
+
 /* Counts @msg in the actor's probe and wakes the test; returns the probe. */
 struct probe *probe_note(struct rl_actor *self, const struct rl_msg *msg);
 

@@ -59,7 +59,7 @@ static int
 server_echo_piece(struct rl_actor *self, struct server *server, const uint8_t *data, size_t len)
 {
 	struct stream *stream = &server->stream;
-	int rc = rl_conn_send(self, data, len);
+	int rc = stream_conn_send(self, data, len);
 
 	sim_event("server echo", rc, (int64_t)len);
 	stream_check_send(stream, rc);
