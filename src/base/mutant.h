@@ -72,7 +72,8 @@
 	X(DOWN_TWICE, "the end of an actor is told twice")                    \
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
-	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
+	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
+	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

@@ -63,6 +63,9 @@ rig_log_line(void *arg, enum rl_log_level level, int shard, const char *text)
 /* How many lines were logged since the last call; asserts that the last contains @says. */
 static uint32_t
 rig_log_take(struct rig *rig, const char *says)
+/* Up to @lines_max lines since the last call, and the last one contains @says. */
+static void
+rig_check_log(struct rig *rig, const char *says, uint64_t lines_max)
 {
 	struct rig_log *log = &rig->log;
 	uint32_t lines;
@@ -72,11 +75,17 @@ rig_log_take(struct rig *rig, const char *says)
 	lines = log->lines;
 	said = lines > 0 && strstr(log->text, says) != NULL;
 	log->lines = 0;
+	log->since_ns = rig_now_ns();
 	(void)pthread_mutex_unlock(&log->lock);
 	if (!said) {
 		print_message("%u lines, the last: \"%s\"; wanted \"%s\"\n", lines, log->text,
 			      says);
 	}
+	if (lines < 1 || lines > lines_max || !said) {
+		print_message("%u lines, the last: \"%s\"; wanted \"%s\"\n", lines, log->text,
+			      says);
+	}
+	assert_in_range(lines, 1, lines_max);
 	assert_true(said);
 	return lines;
 }
@@ -91,6 +100,26 @@ void
 rig_assert_warned(struct rig *rig, const char *says)
 {
 	(void)rig_log_take(rig, says);
+}
+
+void
+rig_assert_logged(struct rig *rig, const char *says)
+{
+	rig_check_log(rig, says, 1);
+}
+
+void
+rig_assert_logged_slowly(struct rig *rig, const char *says)
+{
+	rig_check_log(rig, says, 1 + (rig_now_ns() - rig->log.since_ns) / 1000000000);
+}
+
+void
+rig_forgive_logged(struct rig *rig, const char *says)
+{
+	if (rig->log.lines > 0) {
+		rig_check_log(rig, says, UINT32_MAX);
+	}
 }
 
 int
@@ -230,6 +259,7 @@ rig_try_start(struct rig *rig, struct rl_config config)
 		config.log = rig_log_line;
 		config.log_arg = &rig->log;
 	}
+	rig->log.since_ns = rig_now_ns();
 	rc = rl_system_start(&config, &rig->sys);
 	if (rc == 0) {
 		rig->shards = rl_system_shards(rig->sys);

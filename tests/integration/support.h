@@ -69,6 +69,7 @@ struct probed {
 struct rig_log {
 	pthread_mutex_t lock;
 	uint32_t lines;
+	uint64_t since_ns; /* lines were counted */
 	char text[RIG_LOG_TEXT]; /* the last one */
 };
 
@@ -152,6 +153,11 @@ void rig_assert_logged(struct rig *rig, const char *says);
 
 /* The same for a line that may come once a second: one or more, and the last contains @says. */
 void rig_assert_warned(struct rig *rig, const char *says);
+/* At least one was, at most one a second, and the last contains it. */
+void rig_assert_logged_slowly(struct rig *rig, const char *says);
+
+/* Lines may have been logged; then the last contains it. */
+void rig_forgive_logged(struct rig *rig, const char *says);
 
 /* Counts @msg in the actor's probe and wakes the test; returns the probe. */
 struct probe *probe_note(struct rl_actor *self, const struct rl_msg *msg);
