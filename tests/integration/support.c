@@ -60,9 +60,6 @@ rig_log_line(void *arg, enum rl_log_level level, int shard, const char *text)
 	}
 }
 
-/* How many lines were logged since the last call; asserts that the last contains @says. */
-static uint32_t
-rig_log_take(struct rig *rig, const char *says)
 /* Up to @lines_max lines since the last call, and the last one contains @says. */
 static void
 rig_check_log(struct rig *rig, const char *says, uint64_t lines_max)
@@ -77,29 +74,12 @@ rig_check_log(struct rig *rig, const char *says, uint64_t lines_max)
 	log->lines = 0;
 	log->since_ns = rig_now_ns();
 	(void)pthread_mutex_unlock(&log->lock);
-	if (!said) {
-		print_message("%u lines, the last: \"%s\"; wanted \"%s\"\n", lines, log->text,
-			      says);
-	}
 	if (lines < 1 || lines > lines_max || !said) {
 		print_message("%u lines, the last: \"%s\"; wanted \"%s\"\n", lines, log->text,
 			      says);
 	}
 	assert_in_range(lines, 1, lines_max);
 	assert_true(said);
-	return lines;
-}
-
-void
-rig_assert_logged(struct rig *rig, const char *says)
-{
-	assert_int_equal(rig_log_take(rig, says), 1);
-}
-
-void
-rig_assert_warned(struct rig *rig, const char *says)
-{
-	(void)rig_log_take(rig, says);
 }
 
 void

@@ -151,8 +151,6 @@ void rig_let_pass(struct rig *rig, int ms);
 /* One line was logged since the last call, and it contains @says. */
 void rig_assert_logged(struct rig *rig, const char *says);
 
-/* The same for a line that may come once a second: one or more, and the last contains @says. */
-void rig_assert_warned(struct rig *rig, const char *says);
 /* At least one was, at most one a second, and the last contains it. */
 void rig_assert_logged_slowly(struct rig *rig, const char *says);
 
