@@ -91,7 +91,9 @@ rig_assert_logged(struct rig *rig, const char *says)
 void
 rig_assert_logged_slowly(struct rig *rig, const char *says)
 {
-	rig_check_log(rig, says, 1 + (rig_now_ns() - rig->log.since_ns) / 1000000000);
+	uint64_t seconds = (rig_now_ns() - rig->log.since_ns) / 1000000000;
+
+	rig_check_log(rig, says, rig->threads * (1 + seconds));
 }
 
 void
