@@ -70,7 +70,9 @@
 	X(DOWN_TWICE, "the end of an actor is told twice")                    \
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
-	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
+	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
+	X(SPIN_BLIND, "polling does not look at what others sent")            \
+	X(SPIN_IS_ENOUGH, "who has polled sleeps without the second look")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 
