@@ -422,7 +422,8 @@ static bool
 enter_has_news(struct rl_shard *shard)
 {
 	for (uint32_t i = 0; i < SPIN_LOOKS; i++) {
-		if (enter_has_messages(shard) || rli_ring_has_news(shard->ring)) {
+		if ((enter_has_messages(shard) && !RL_MUTANT(SPIN_BLIND)) ||
+		    rli_ring_has_news(shard->ring)) {
 			counters_add(&shard->counters, spins_hit, 1);
 			shard->spin_misses = 0;
 			return true;
@@ -507,7 +508,8 @@ enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
 	rli_sleep_begin(&shard->sleep);
-	if (enter_has_messages(shard)) {
+	if (enter_has_messages(shard) &&
+	    !(RL_MUTANT(SPIN_IS_ENOUGH) && shard->config->spin_us != 0)) {
 		rli_sleep_end(&shard->sleep);
 	} else {
 		enter_plan_batch(shard, wait);

@@ -73,7 +73,11 @@
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
-	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits")
+	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
+	X(SPIN_BLIND, "polling does not look at what others sent")            \
+	X(SPIN_IS_ENOUGH, "who has polled sleeps without the second look")    \
+	X(UNTIE_REST_FORGOTTEN, "an ended actor is untied in one part only")  \
+	X(REPORTS_REST_FORGOTTEN, "reports are told in one turn or never")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

@@ -18,6 +18,12 @@ void sim_check_reset(void);
 void sim_check_turn_begin(const struct rl_shard *shard);
 void sim_check_turn_end(struct rl_shard *shard);
 
+/* In the middle of its turn, which has begun to poll and found nothing yet. */
+bool sim_check_is_polling(const struct rl_shard *shard);
+
+/* INV-7: then each look ends the polling if something has come. */
+void sim_check_poll(const struct rl_shard *shard);
+
 /* Asleep with something to do. */
 void sim_check_sleeper(const struct rl_shard *shard);
 

@@ -205,6 +205,7 @@ struct ring {
 		refusals; /* completions with an error, one after the other, since the last sleep */
 	uint64_t enters;
 	uint64_t submitted;
+	uint64_t worked; /* pieces of task work that ran */
 	uint64_t reaped;
 };
 

@@ -99,6 +99,9 @@ run_config(void)
 	if (sim_below(4) == 0) {
 		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
 	}
+	if (sim_below(3) == 0) {
+		config.spin_us = (uint32_t)sim_between(1, 200);
+	}
 	config.shard = &sim_talk_shard;
 	config.shard_arg = sim_talk_arg();
 	return config;
