@@ -49,7 +49,11 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(monitors),		STATS_FIELD(downs),
 	STATS_FIELD(names_lost),	STATS_FIELD(spins),
 	STATS_FIELD(spins_hit),		STATS_FIELD(shared_bufs_taken),
-	STATS_FIELD(shared_bufs_freed),
+	STATS_FIELD(shared_bufs_freed), STATS_FIELD(drains),
+	STATS_FIELD(drains_cut),	STATS_FIELD(drains_over),
+	STATS_FIELD(drain_conns),	STATS_FIELD(drain_ended),
+	STATS_FIELD(drain_cut),		STATS_FIELD(drain_cut_bytes),
+	STATS_FIELD(drain_cut_actors),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

@@ -70,6 +70,7 @@
 	X(DOWN_TWICE, "the end of an actor is told twice")                    \
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
+	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,

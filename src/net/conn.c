@@ -203,6 +203,20 @@ conn_reason(int error)
 	}
 }
 
+const char *
+rli_conn_state_name(const struct conn *conn)
+{
+	static const char *const names[] = {
+		[CONN_FREE] = " free",		 [CONN_CONNECTING] = " connecting",
+		[CONN_OPEN] = " open",		 [CONN_FLUSHING] = " flushing",
+		[CONN_LINGERING] = " lingering", [CONN_CANCELLING] = " closing",
+		[CONN_RESETTING] = " closing",	 [CONN_CLOSING] = " closing",
+		[CONN_CLOSED] = " closing",
+	};
+
+	return conn == NULL ? "" : names[conn->state];
+}
+
 void
 rli_conn_failed(struct conn *conn, int error)
 {
