@@ -11,6 +11,7 @@
 
 #include "actor/actor_run.h"
 #include "base/mutant.h"
+#include "net/sys.h"
 
 int
 rli_conn_options_check(const struct rl_conn_options *options, const struct log *log)
@@ -274,6 +275,22 @@ rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer)
 	}
 	*peer = self->conn->peer;
 	return 0;
+}
+
+int
+rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred)
+{
+	const struct conn *conn = self->conn;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL || !conn->opened) {
+		return -ENOTCONN;
+	}
+	if (!conn->is_unix) {
+		return -EOPNOTSUPP;
+	}
+	/* no plain call reaches a fixed file */
+	return conn->sqe_flags & IOSQE_FIXED_FILE ? -ENODATA : rli_sys_peer_cred(conn->fd, cred);
 }
 
 static size_t
