@@ -385,6 +385,7 @@ rli_actors_cut(struct rl_shard *shard, enum rl_reason reason)
 		struct rl_actor *actor = rli_slab_at(&actors->slab, i);
 
 		if (actor->life == ACTOR_STARTING || actor->life == ACTOR_RUNNING) {
+			counters_add(&shard->counters, drain_cut_actors, 1);
 			rli_actor_end(actor, reason, 0);
 		}
 	}

@@ -71,7 +71,11 @@ bool rli_net_flush(struct rl_shard *shard);
 /* Drain: listeners close, nothing is accepted or opened any more. */
 void rli_net_drain(struct rl_shard *shard);
 
-/* End every connection that still flushes or lingers, now. */
+/* Listeners that are not closed yet; bytes that wait in all connections to be sent. */
+uint32_t rli_net_listeners(const struct rl_shard *shard);
+uint64_t rli_net_queued_bytes(const struct rl_shard *shard);
+
+/* The drain's end: every connection that has not closed, or is about to, is cut, and counted. */
 void rli_net_cut(struct rl_shard *shard, enum rl_reason reason);
 
 /* No connection and no listener is left, and the kernel holds nothing of ours. */

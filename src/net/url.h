@@ -29,6 +29,7 @@ struct url {
 	union url_sockaddr sockaddr;
 	socklen_t len;
 	bool is_unix;
+	uint16_t mode; /* of the file that a listener's path makes; 0: as the umask has it */
 };
 
 enum url_use {

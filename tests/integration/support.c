@@ -431,6 +431,8 @@ rig_assert_balanced(const struct rl_stats *stats)
 		closed += stats->closed[i];
 	}
 	assert_int_equal(stats->accepted + stats->opened, closed);
+	assert_int_equal(stats->drain_conns, stats->drain_ended + stats->drain_cut);
+	assert_int_equal(stats->drains_over, stats->drains);
 	assert_int_equal(stats->bufs_lent, stats->bufs_home);
 	assert_int_equal(stats->actors_started, stats->actors_stopped);
 	assert_int_equal(stats->msgs_sent, stats->msgs_delivered + undelivered->full +

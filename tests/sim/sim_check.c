@@ -351,6 +351,16 @@ sim_check_balance(const struct rl_stats *stats)
 		  (unsigned long long)stats->undelivered.full,
 		  (unsigned long long)stats->undelivered.gone,
 		  (unsigned long long)stats->undelivered.stopping);
+	sim_check(stats->drain_conns == stats->drain_ended + stats->drain_cut,
+		  "INV-12: %llu connections when the drain began, %llu ended, %llu cut",
+		  (unsigned long long)stats->drain_conns, (unsigned long long)stats->drain_ended,
+		  (unsigned long long)stats->drain_cut);
+	sim_check(stats->drains_over == stats->drains && stats->drains_cut <= stats->drains,
+		  "INV-12: %llu shards drained, %llu cut, %llu silent",
+		  (unsigned long long)stats->drains, (unsigned long long)stats->drains_cut,
+		  (unsigned long long)stats->drains_over);
+	sim_check(stats->closed[RL_REASON_TIMEOUT_DRAIN] <= stats->drain_cut,
+		  "INV-12: more connections ended by the drain's deadline than were cut");
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
 	sim_check(stats->shared_bufs_taken == stats->shared_bufs_freed,
 		  "INV-12: counted buffers taken and freed differ");

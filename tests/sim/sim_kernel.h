@@ -76,6 +76,11 @@ enum sk_state {
 	SK_DEAD, /* reset, refused, timed out, disconnected */
 };
 
+/* Who every Unix peer is. */
+#define SIM_PEER_PID 4711
+#define SIM_PEER_UID 1000
+#define SIM_PEER_GID 100
+
 struct sk_sock {
 	struct sk_file file; /* first: a sock is a file */
 	struct list_node node; /* all of the world's */

@@ -145,7 +145,9 @@ run_open_listeners(void)
 
 	run_listen("tcp://127.0.0.1:0", &options);
 	if (sim_coin()) {
+		options.peer_cred = sim_coin();
 		run_listen("unix:@sim", &options);
+		options.peer_cred = false;
 	}
 	if (sim_coin()) {
 		options.peer_addr_off = true;
