@@ -34,6 +34,23 @@ struct rl_listener_options {
 	 * comes twice does no harm.
 	 */
 	uint32_t fastopen_queue;
+	/**
+	 * Connections accepted per second on each shard, 1 to 1,000,000; those beyond are closed at
+	 * once (rl_stats.refused_rate). Default: no limit.
+	 */
+	uint32_t accept_rate_max;
+	/**
+	 * How many of them may come at once after a pause, 1 to 1,000,000; only with
+	 * accept_rate_max. Default: that of one second.
+	 */
+	uint32_t accept_burst;
+	/**
+	 * Connections that one peer address may have on each shard, 1 to 1,044,480, counted over
+	 * all listeners with this option; more are closed at once (rl_stats.refused_peer). An IPv6
+	 * network of 64 bits counts as one address. Default: no limit. Needs peer addresses, so not
+	 * for Unix sockets and not with peer_addr_off.
+	 */
+	uint32_t conns_per_peer_max;
 };
 
 /**

@@ -71,7 +71,10 @@
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
-	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits")
+	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
+	X(RATE_SAVED_UP, "what an accept rate left unused is saved up")       \
+	X(PEER_NOT_GIVEN_BACK, "who has closed counts for its address still") \
+	X(PEER_LEAKED, "who is refused counts for its address all the same")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

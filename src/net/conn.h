@@ -115,6 +115,7 @@ struct conn {
 	bool stalled : 1; /* the send was cancelled because its deadline had passed */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
+	bool peer_counted : 1; /* in net->peers */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");

@@ -127,12 +127,43 @@ run_listen(const char *url, const struct rl_listener_options *options)
 	run_add_target(bound);
 }
 
+/* Seldom tight: most of what can go wrong needs connections. */
+static void
+run_limit(struct rl_listener_options *options)
+{
+	if (sim_below(4) == 0) {
+		options->accept_rate_max = (uint32_t)sim_between(1, sim_coin() ? 10 : 1000);
+		options->accept_burst = sim_coin() ? 0 : (uint32_t)sim_between(1, 8);
+	}
+	if (sim_below(3) == 0) {
+		options->conns_per_peer_max = (uint32_t)sim_between(1, 4);
+	}
+}
+
+static void
+run_check_limits(const struct rl_listener_options *options, uint32_t per_peer)
+{
+	struct sim_check_limits limits = {
+		.listeners = run.listeners_count,
+		.rate = options->accept_rate_max,
+		.burst = options->accept_burst != 0 ? options->accept_burst
+						    : options->accept_rate_max,
+		.per_peer = per_peer,
+	};
+
+	sim_check_limits_set(&limits);
+}
+
 static void
 run_open_listeners(void)
 {
 	struct rl_listener_options options = { .arg = &run }; /* not NULL: automatic pause is on */
+	uint32_t per_peer;
 
+	run_limit(&options);
+	per_peer = options.conns_per_peer_max;
 	run_listen("tcp://127.0.0.1:0", &options);
+	options.conns_per_peer_max = 0; /* the others know no address */
 	if (sim_coin()) {
 		run_listen("unix:@sim", &options);
 	}
@@ -142,6 +173,7 @@ run_open_listeners(void)
 		options.arg = NULL;
 		run_listen("tcp://[::1]:0", &options);
 	}
+	run_check_limits(&options, per_peer);
 }
 
 static void
