@@ -93,7 +93,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
 /**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
- * Returns when every shard listens, or the acceptor does for them (RL_ACCEPT_ROUND_ROBIN); on
+ * Returns when every shard listens, or the acceptor does for them (see rl_accept_mode); on
  * failure none does, and one log line says why, of level ERROR, in a drain INFO. A TCP port that
  * somebody else listens on is -EADDRINUSE although the shards share it among themselves; only two
  * programs of one user that open it in the same instant can both get it, and with an acceptor not

@@ -67,7 +67,9 @@ run_config(void)
 	config.actor_batch_max = (uint32_t)sim_between(1, 8);
 	config.conns_max = (uint32_t)sim_between(1, 40);
 	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
-	config.accept_mode = sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_PER_SHARD;
+	config.accept_mode =
+		sim_coin() ? RL_ACCEPT_PER_SHARD
+			   : (sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_LEAST_LOADED);
 	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
 	config.backlog = (uint32_t)sim_between(1, 32);
 	config.mailbox_max = (uint32_t)sim_between(1, sim_coin() ? 16 : 1000);
