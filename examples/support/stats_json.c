@@ -67,6 +67,8 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(drain_cut),
 	STATS_FIELD(drain_cut_bytes),
 	STATS_FIELD(drain_cut_actors),
+	STATS_FIELD(refused_rate),
+	STATS_FIELD(refused_peer),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

@@ -44,6 +44,23 @@ struct rl_listener_options {
 	 * Default: 0777 less the umask.
 	 */
 	uint32_t unix_mode;
+	/**
+	 * Connections accepted per second on each shard, 1 to 1,000,000; those beyond are closed at
+	 * once (rl_stats.refused_rate). Default: no limit.
+	 */
+	uint32_t accept_rate_max;
+	/**
+	 * How many of them may come at once after a pause, 1 to 1,000,000; only with
+	 * accept_rate_max. Default: that of one second.
+	 */
+	uint32_t accept_burst;
+	/**
+	 * Connections that one peer address may have on each shard, 1 to 1,044,480, counted over
+	 * all listeners with this option; more are closed at once (rl_stats.refused_peer). An IPv6
+	 * network of 64 bits counts as one address. Default: no limit. Needs peer addresses, so not
+	 * for Unix sockets and not with peer_addr_off.
+	 */
+	uint32_t conns_per_peer_max;
 };
 
 /**
@@ -86,7 +103,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
 /**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
- * Returns when every shard listens, or the acceptor does for them (RL_ACCEPT_ROUND_ROBIN); on
+ * Returns when every shard listens, or the acceptor does for them (see rl_accept_mode); on
  * failure none does, and one log line says why, of level ERROR, in a drain INFO. A TCP port that
  * somebody else listens on is -EADDRINUSE although the shards share it among themselves; only two
  * programs of one user that open it in the same instant can both get it, and with an acceptor not

@@ -29,8 +29,9 @@ struct rl_stats {
 	/** Outbound connections begun by rl_conn_open(). */
 	uint64_t opened;
 	/**
-	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"). What an
-	 * acceptor refuses itself, and its accept_errors, are in the sum over all shards only.
+	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"), or a
+	 * limit of their listener, or because there was no memory. What an acceptor refuses itself,
+	 * and its accept_errors, are in the sum over all shards only.
 	 */
 	uint64_t refused;
 	/** Accept requests that failed, and were tried again. */
@@ -120,6 +121,9 @@ struct rl_stats {
 	uint64_t drain_cut_bytes;
 	/** Actors, with a connection or without, that had not decided to end before the cut. */
 	uint64_t drain_cut_actors;
+	/** Of those refused: by accept_rate_max, and by conns_per_peer_max, of their listener. */
+	uint64_t refused_rate;
+	uint64_t refused_peer;
 };
 
 RL_END_DECLS

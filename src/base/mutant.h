@@ -78,7 +78,10 @@
 	X(SPIN_IS_ENOUGH, "who has polled sleeps without the second look")    \
 	X(UNTIE_REST_FORGOTTEN, "an ended actor is untied in one part only")  \
 	X(REPORTS_REST_FORGOTTEN, "reports are told in one turn or never")    \
-	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")
+	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
+	X(RATE_SAVED_UP, "what an accept rate left unused is saved up")       \
+	X(PEER_NOT_GIVEN_BACK, "who has closed counts for its address still") \
+	X(PEER_LEAKED, "who is refused counts for its address all the same")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

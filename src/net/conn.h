@@ -119,6 +119,7 @@ struct conn {
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
 	bool cut : 1; /* by the drain */
+	bool peer_counted : 1; /* in net->peers */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 

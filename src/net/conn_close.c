@@ -230,6 +230,9 @@ close_finish(struct conn *conn)
 	close_count(conn);
 	actor->conn = NULL;
 	conn->state = CONN_FREE;
+	if (conn->peer_counted && !RL_MUTANT(PEER_NOT_GIVEN_BACK)) {
+		rli_peers_remove(&shard->net->peers, &conn->peer);
+	}
 	shard->net->conns_count--;
 	shard->net->listeners_dirty = true; /* conns_max may have held accepting back */
 	rli_slab_give(&shard->net->conns, conn);

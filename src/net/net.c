@@ -33,6 +33,9 @@ rli_net_init(struct rl_shard *shard)
 		rc = rli_slab_init(&net->accepts, sizeof(struct accept),
 				   NET_LISTENERS_MAX * config->accepts_in_flight);
 	}
+	if (rc == 0) {
+		rc = rli_peers_init(&net->peers, config->conns_max);
+	}
 	return rc;
 }
 
@@ -45,6 +48,7 @@ rli_net_fini(struct rl_shard *shard)
 	rli_slab_fini(&net->connects);
 	rli_slab_fini(&net->pendings);
 	rli_slab_fini(&net->accepts);
+	rli_peers_fini(&net->peers);
 }
 
 /* False: @conn wants another look, in this turn's successor and without a wait in between. */

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/slab.h"
 #include "net/listener.h"
+#include "net/peers.h"
 #include "shard/shard.h"
 
 struct conn;
@@ -33,6 +34,7 @@ struct net {
 	struct slab connects; /* outbound connects under way */
 	struct slab pendings; /* what actors left unconsumed */
 	struct slab accepts;
+	struct peers peers; /* counted for listeners that limit them */
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */
@@ -54,6 +56,8 @@ struct net {
 	struct log_limit limit_accept;
 	struct log_limit limit_starved;
 	struct log_limit limit_full;
+	struct log_limit limit_rate;
+	struct log_limit limit_peer;
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */

@@ -38,6 +38,7 @@ void
 sim_check_reset(void)
 {
 	memset(check_shards, 0, sizeof(check_shards));
+	sim_check_limits_reset();
 }
 
 static uint64_t
@@ -190,6 +191,7 @@ sim_check_turn_end(struct rl_shard *shard)
 	check_output(shard);
 	check_buffers(shard);
 	check_spin(shard);
+	sim_check_limits_turn_end(shard);
 	sim_check(COUNTER(shard, cqes_unknown) == 0, "a completion was nobody's");
 	sim_check(rli_host_pages_committed() < (size_t)1 << 30,
 		  "INV-10: a gigabyte of memory for this little world");
@@ -316,6 +318,8 @@ sim_check_silent(const struct rl_shard *shard)
 	sim_check(shard->net->conns.taken == 0 && shard->net->pendings.taken == 0 &&
 			  shard->net->connects.taken == 0 && shard->net->accepts.taken == 0,
 		  "a slot of the network's was left");
+	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
+		  shard->net->peers.slab.taken);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
 	sim_check(shard->actors->timers.taken == 0 &&
@@ -361,6 +365,8 @@ sim_check_balance(const struct rl_stats *stats)
 		  (unsigned long long)stats->drains_over);
 	sim_check(stats->closed[RL_REASON_TIMEOUT_DRAIN] <= stats->drain_cut,
 		  "INV-12: more connections ended by the drain's deadline than were cut");
+	sim_check(stats->refused_rate + stats->refused_peer <= stats->refused,
+		  "INV-12: refused by the rate or for the peer, and not counted as refused");
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
 	sim_check(stats->shared_bufs_taken == stats->shared_bufs_freed,
 		  "INV-12: counted buffers taken and freed differ");
