@@ -103,6 +103,9 @@ struct rl_stats {
 	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
 	uint64_t shared_bufs_taken;
 	uint64_t shared_bufs_freed;
+	/** Host names that were looked up for rl_conn_open(); refused at lookups_max. */
+	uint64_t lookups;
+	uint64_t lookups_refused;
 };
 
 RL_END_DECLS

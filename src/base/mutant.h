@@ -70,7 +70,11 @@
 	X(DOWN_TWICE, "the end of an actor is told twice")                    \
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
-	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
+	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
+	X(LOOKUP_NOT_TAKEN_BACK, "who ends is answered by the resolver")      \
+	X(LOOKUP_FREED_EARLY, "who ends does not wait for a late answer")     \
+	X(LOOKUP_TIMELESS, "the deadline does not run while it looks up")     \
+	X(ADDRESSES_IGNORED, "only the first address of a host is tried")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

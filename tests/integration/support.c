@@ -377,6 +377,9 @@ rig_assert_idle(struct rig *rig)
 	uint64_t cpu_ns;
 	uint64_t turns;
 
+	while (rig_our_threads(&before_ns) > rig->threads && rig_now_ns() < end_ns) {
+		(void)poll(&fd, 1, 1); /* those that work for a while are on their way out */
+	}
 	do {
 		rig_clear_event(rig);
 		assert_int_equal(rig_our_threads(&before_ns), rig->threads);
