@@ -49,8 +49,8 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(monitors),		STATS_FIELD(downs),
 	STATS_FIELD(names_lost),	STATS_FIELD(spins),
 	STATS_FIELD(spins_hit),		STATS_FIELD(shared_bufs_taken),
-	STATS_FIELD(shared_bufs_freed), STATS_FIELD(lookups),
-	STATS_FIELD(lookups_refused),
+	STATS_FIELD(shared_bufs_freed), STATS_FIELD(sends_starved),
+	STATS_FIELD(lookups),		STATS_FIELD(lookups_refused),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

@@ -30,6 +30,8 @@
 	X(FIN_OVERTAKES, "FIN leaves before the output")                      \
 	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")     \
 	X(CAP_IGNORED, "output grows beyond the cap")                         \
+	X(SHARE_IGNORED, "one connection holds all of the send memory")       \
+	X(SHARE_NOT_GIVEN_BACK, "what left still counts as held")             \
 	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
 	X(LINGER_SKIPPED, "closes with unread input, which resets")           \
 	X(CLOSE_UNDER_RECV, "closes under an armed receive")                  \
@@ -71,6 +73,7 @@
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
+	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
 	X(LOOKUP_NOT_TAKEN_BACK, "who ends is answered by the resolver")      \
 	X(LOOKUP_FREED_EARLY, "who ends does not wait for a late answer")     \
 	X(LOOKUP_TIMELESS, "the deadline does not run while it looks up")     \

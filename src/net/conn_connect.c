@@ -225,7 +225,7 @@ connect_turn(struct conn *conn)
 	while (connect_has_more(connect)) {
 		rli_url_set_address(&connect->url, &connect->lookup.addrs.list[connect->next++]);
 		rli_addr_from_sockaddr(&conn->peer, &connect->url.sockaddr, connect->url.len);
-		rc = rli_sys_socket(&connect->url);
+		rc = rli_conn_socket(conn->shard, &connect->url, &connect->tcp);
 		if (rc >= 0) {
 			conn->fd = rc;
 			connect->turn_ns = connect_turn_ns(connect, conn->shard->now_ns);

@@ -12,6 +12,7 @@
 #include "net/addr.h"
 #include "net/conn.h"
 #include "net/sys.h"
+#include "net/tcp.h"
 
 void
 rli_conn_connect_ask(struct conn *conn)
@@ -67,6 +68,7 @@ connect_init(struct connect *connect, struct conn *conn, const struct url *url,
 	op_init(&connect->timeout);
 	connect->conn = conn;
 	connect->url = *url;
+	connect->tcp = options->tcp;
 	connect->first_byte_timeout_ns = options->first_byte_timeout_ns;
 	connect->deadline_ns = timeout_ns > 0 ? conn->shard->now_ns + (uint64_t)timeout_ns : 0;
 	connect->turn_ns = connect->deadline_ns;
@@ -84,13 +86,49 @@ connect_init(struct connect *connect, struct conn *conn, const struct url *url,
 	}
 }
 
+/* What the options say of a socket that was just made: 0, or the kernel's answer, logged. */
+static int
+open_tell_socket(const struct rl_shard *shard, int fd, const struct rl_tcp_options *options)
+{
+	struct tcp_settings settings;
+	int rc;
+
+	rli_tcp_settings_conn(&settings, options);
+	rc = rli_sys_tcp_set(fd, &settings);
+	if (rc != 0) {
+		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
+			"connection options: the kernel refused %s (%s)", settings.failed,
+			rli_errno_text(rc));
+	}
+	return rc;
+}
+
+int
+rli_conn_socket(const struct rl_shard *shard, const struct url *url,
+		const struct rl_tcp_options *options)
+{
+	int fd = rli_sys_socket(url);
+	int rc;
+
+	if (fd < 0 || url->is_unix) {
+		return fd;
+	}
+	rc = open_tell_socket(shard, fd, options);
+	if (rc != 0) {
+		rli_sys_close(fd);
+		return rc;
+	}
+	return fd;
+}
+
 /* A socket for an address; a name gets one when it has one. Negative: there is none. */
 static int
-open_socket(struct rl_shard *shard, const struct url *url, int *fd)
+open_socket(struct rl_shard *shard, const struct url *url, const struct rl_tcp_options *options,
+	    int *fd)
 {
 	*fd = -1;
 	if (!url_is_name(url)) {
-		*fd = rli_sys_socket(url);
+		*fd = rli_conn_socket(shard, url, options);
 		return *fd < 0 ? *fd : 0;
 	}
 	if (shard->net->lookups == shard->config->lookups_max) {
@@ -152,6 +190,9 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 	if (rc == 0) {
 		rc = rli_url_parse(&url, text, URL_CONNECT, shard->log);
 	}
+	if (rc == 0 && url.is_unix) {
+		rc = rli_tcp_options_check_unix(&setup.options->tcp, shard->log);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -159,7 +200,7 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		return -ESHUTDOWN;
 	}
 	setup.is_unix = url.is_unix;
-	rc = open_socket(shard, &url, &setup.fd);
+	rc = open_socket(shard, &url, &setup.options->tcp, &setup.fd);
 	if (rc != 0) {
 		return rc;
 	}

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <ringline/conn.h>
+
 #include "net/resolver.h"
 #include "net/url.h"
 #include "shard/op.h"
@@ -27,6 +29,7 @@ struct connect {
 	struct op timeout; /* the linked timeout */
 	struct conn *conn;
 	struct url url; /* its host is what was asked for, its address the one that is tried */
+	struct rl_tcp_options tcp; /* for the sockets of a name's addresses */
 	struct lookup lookup; /* of a name, and what it brought */
 	uint32_t next; /* of the addresses that it brought */
 	struct __kernel_timespec left; /* until turn_ns, for the kernel */

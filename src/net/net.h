@@ -56,6 +56,8 @@ struct net {
 	bool handover_over; /* nothing comes from the acceptor any more */
 	bool lookups_asked; /* there may be too few workers for them */
 	struct log_limit limit_accept;
+	struct log_limit limit_starved;
+	struct log_limit limit_full;
 	struct log_limit limit_lookup;
 };
 

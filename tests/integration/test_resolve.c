@@ -248,6 +248,7 @@ resolve_families_alternate(void **state)
 	assert_int_equal(rig_open(rig, 0, url_of("sixes.test", port), &caller, probe, &options), 0);
 	fd = client_accept(listener);
 	client_recv_text(fd, "hello");
+	rig_await(rig, probe->opens, 1);
 	assert_int_equal(probe->marks[0], 3);
 	client_close(fd);
 	rig_await(rig, probe->stops, 1);
@@ -295,11 +296,11 @@ backlog_fill(const char *host, uint16_t port, int *fds, size_t max)
 	return 0;
 }
 
-/* The first of two addresses gets half of the second that there is. */
+/* The first of two addresses gets one of the two seconds that there are. */
 static void
 resolve_silent_address_costs_its_share_of_the_deadline(void **state)
 {
-	struct rl_conn_options options = { .connect_timeout_ns = RL_SEC(1) };
+	struct rl_conn_options options = { .connect_timeout_ns = RL_SEC(2) };
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[0];
 	uint16_t port = 0;
@@ -314,7 +315,7 @@ resolve_silent_address_costs_its_share_of_the_deadline(void **state)
 	since_ns = rig_now_ns();
 	assert_int_equal(rig_open(rig, 0, url_of("two.test", port), &caller, probe, &options), 0);
 	rig_await(rig, probe->opens, 1);
-	assert_in_range(rig_now_ns() - since_ns, 450000000, 990000000);
+	assert_true(rig_now_ns() - since_ns >= 950000000);
 	assert_int_equal(probe->marks[0], 3);
 	fd = client_accept(listener);
 	client_close(fd);
@@ -327,7 +328,7 @@ resolve_silent_address_costs_its_share_of_the_deadline(void **state)
 	since_ns = rig_now_ns();
 	assert_int_equal(rig_open(rig, 0, url_of("two.test", port), &caller, probe, &options), 0);
 	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_CONNECT], 1);
-	assert_true(rig_now_ns() - since_ns >= 1000000000);
+	assert_true(rig_now_ns() - since_ns >= 2000000000);
 	assert_int_equal(probe->error, -ETIMEDOUT);
 	while (count > 0) {
 		client_close(fds[--count]);
