@@ -151,13 +151,15 @@ freeaddrinfo(struct addrinfo *info)
 static int
 caller_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
-	struct probe *probe = probe_note(self, msg);
-
+	if (msg->kind == RL_MSG_OPEN) {
+		/* before the test is told that it is open */
+		atomic_store(&probe_of(self)->marks[0], msg->open.peer->bytes[3]);
+	}
+	(void)probe_note(self, msg);
 	switch (msg->kind) {
 	case RL_MSG_START:
 		return rl_conn_send(self, "hello", 5) == 0 ? 0 : -EPROTO;
 	case RL_MSG_OPEN:
-		atomic_store(&probe->marks[0], msg->open.peer->bytes[3]);
 		return 0;
 	case RL_MSG_USER:
 		return RL_ACTOR_STOP;
