@@ -73,6 +73,7 @@ rli_loop_turn(struct rl_shard *shard)
 		rli_hooks_tick(shard);
 	}
 	flushed = rli_net_flush(shard);
+	rli_system_resolve(shard);
 	turn_end(shard);
 	rli_actors_flush_mesh(shard);
 	if (rli_system_drain_level(shard->system) == SYSTEM_ENDS) {
@@ -126,6 +127,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 		return;
 	case CONTROL_OPENED:
 		rli_clerk_opened(shard, list_entry(control, struct clerk_job, control));
+		return;
+	case CONTROL_RESOLVED:
+		rli_conn_resolved(control);
 		return;
 	}
 	RL_UNREACHABLE();
@@ -192,9 +196,7 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 	RL_UNREACHABLE();
 }
 
-/*
- * Phase 3: collect what is due, then act on it; what is started meanwhile waits for the next turn.
- */
+/* Phase 3: collect what is due, then act; what is started meanwhile waits for the next turn. */
 static bool
 turn_timers(struct rl_shard *shard)
 {

@@ -69,6 +69,8 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(drain_cut_actors),
 	STATS_FIELD(refused_rate),
 	STATS_FIELD(refused_peer),
+	STATS_FIELD(lookups),
+	STATS_FIELD(lookups_refused),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

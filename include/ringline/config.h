@@ -208,6 +208,13 @@ struct rl_config {
 	uint32_t bufs_max;
 	/** Memory for counted buffers per shard, 1 MiB to 1 TiB. Default 64 MiB. */
 	uint64_t buf_pool_bytes;
+	/** Host names that a shard looks up at the same time, 1 to 65536. Default 256. */
+	uint32_t lookups_max;
+	/**
+	 * Threads that look host names up for all shards, 1 to 16, while there is something to look
+	 * up. Default 4: so many hosts whose name servers don't answer hold up no other.
+	 */
+	uint32_t resolvers;
 };
 
 /** A configuration with the given fields, everything else at its default. */

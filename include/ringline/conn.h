@@ -71,7 +71,7 @@ struct rl_tcp_options {
 
 /** How a connection differs from the configuration; zero means "as configured". */
 struct rl_conn_options {
-	/** Deadline for the connect (outbound only); 0: connect_timeout_ns, -1: none. */
+	/** Deadline for lookup and connect (outbound only); 0: connect_timeout_ns, -1: none. */
 	int64_t connect_timeout_ns;
 	/** 0: idle_timeout_ns of the configuration, -1: none. */
 	int64_t idle_timeout_ns;
@@ -103,11 +103,17 @@ enum rl_conn_deadline {
  * Open a connection to @p url and spawn the actor that owns it, on the running actor's shard.
  *
  * The new actor gets RL_MSG_START, then either RL_MSG_OPEN or, when no connection was made,
- * RL_MSG_STOP with RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno: exactly one
- * outcome. It may send as soon as it started; what it sends leaves when the stream is open.
+ * RL_MSG_STOP with RL_REASON_RESOLVE, RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno:
+ * exactly one outcome. It may send as soon as it started; what it sends leaves when the stream is
+ * open.
+ *
+ * A name is looked up by the system's resolver, on a thread of its own, and its addresses are tried
+ * one after the other until one of them answers. The deadline runs over all of that; an address
+ * that others wait behind gets an even share of what is left of it, 2 s at most. The reason of a
+ * failure is the last address's.
  *
  * @param self     The actor whose handler is running.
- * @param url      tcp://HOST:PORT with a numeric HOST, or unix:/path, unix:@abstract.
+ * @param url      tcp://HOST:PORT, HOST an address or a name, or unix:/path, unix:@abstract.
  * @param def      What the new actor is.
  * @param arg      Comes in its RL_MSG_START.
  * @param options  How it differs from the configuration; NULL: not at all.
@@ -116,10 +122,11 @@ enum rl_conn_deadline {
  * Context:   actor handler.
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      two system calls for the socket, one more for each TCP option that is set; the
- *            connect itself is a ring request.
+ *            connect itself is a ring request. Of a name: a lock to hand the lookup over, a
+ *            thread if too few run, and those calls later, for each address.
  * Returns:   0
  *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
- *            -ENOBUFS  actors_max or conns_max is reached
+ *            -ENOBUFS  actors_max, conns_max or, with a name, lookups_max is reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
  *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains

@@ -124,6 +124,9 @@ struct rl_stats {
 	/** Of those refused: by accept_rate_max, and by conns_per_peer_max, of their listener. */
 	uint64_t refused_rate;
 	uint64_t refused_peer;
+	/** Host names that were looked up for rl_conn_open(); refused at lookups_max. */
+	uint64_t lookups;
+	uint64_t lookups_refused;
 };
 
 RL_END_DECLS

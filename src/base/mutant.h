@@ -81,7 +81,11 @@
 	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
 	X(RATE_SAVED_UP, "what an accept rate left unused is saved up")       \
 	X(PEER_NOT_GIVEN_BACK, "who has closed counts for its address still") \
-	X(PEER_LEAKED, "who is refused counts for its address all the same")
+	X(PEER_LEAKED, "who is refused counts for its address all the same")  \
+	X(LOOKUP_NOT_TAKEN_BACK, "who ends is answered by the resolver")      \
+	X(LOOKUP_FREED_EARLY, "who ends does not wait for a late answer")     \
+	X(LOOKUP_TIMELESS, "the deadline does not run while it looks up")     \
+	X(ADDRESSES_IGNORED, "only the first address of a host is tried")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

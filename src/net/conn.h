@@ -8,7 +8,8 @@
  *	conn_send.c      sending: output, one gathered send in flight
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
- *	conn_open.c      outbound
+ *	conn_open.c      outbound: checked, looked up
+ *	conn_connect.c   outbound: connected, to one address after the other
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.
@@ -50,7 +51,7 @@ struct connect;
 
 struct conn {
 	uint32_t slab_link;
-	int fd; /* descriptor, or slot of the fixed-file table */
+	int fd; /* descriptor, or slot of the fixed-file table; -1: none yet, its host is a name */
 	struct op recv;
 	struct op send;
 	struct op control;
@@ -256,13 +257,26 @@ void rli_conn_deadline_due(struct timer *timer);
 
 /* conn_open.c */
 
-/* CONNECTING: submit the connect, linked to its deadline. False: the submission queue was full. */
+/* A socket that was told all that @options say. The descriptor, or a negative errno. */
+int rli_conn_socket(const struct rl_shard *shard, const struct url *url,
+		    const struct rl_tcp_options *options);
+
+/* CONNECTING: ask the resolver where the host is; and its answer is there. */
+void rli_conn_connect_ask(struct conn *conn);
+void rli_conn_resolved(struct control *answer);
+
+/* conn_connect.c */
+
+/*
+ * CONNECTING: whatever is next, above all the connect, linked to its deadline. False: the
+ * submission queue was full.
+ */
 bool rli_conn_connect_flush(struct conn *conn);
 
 /* CONNECTING: its timer came; it is too late, or time to try again. */
 void rli_conn_connect_due(struct conn *conn);
 
-/* Give back what the connect needed; false while the kernel still holds some of it. */
+/* Give back what the connect needed; false while somebody else still holds some of it. */
 bool rli_conn_connect_release(struct conn *conn);
 
 /* CONNECTING: make the connect end soon. False: the submission queue was full. */

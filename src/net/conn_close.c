@@ -192,6 +192,9 @@ close_cancel(struct conn *conn)
 	}
 	rli_conn_send_discard(conn);
 	conn->state = conn->reset ? CONN_RESETTING : CONN_CLOSING;
+	if (conn->fd < 0) {
+		conn->state = CONN_CLOSED; /* its host was never found: there is no socket */
+	}
 	return true;
 }
 

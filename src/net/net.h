@@ -18,6 +18,7 @@
 
 struct conn;
 struct handover;
+struct resolver;
 
 #define NET_LISTENERS_MAX 16
 
@@ -42,9 +43,11 @@ struct net {
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
+	struct resolver *resolver; /* the system's */
 	struct net_view view;
 	uint32_t conns_count;
 	uint32_t accepts_armed;
+	uint32_t lookups; /* of host names, under way */
 	struct timer starved_timer;
 	uint32_t starved_told; /* at the last flush */
 	uint32_t starved_refused; /* of those, since then */
@@ -53,11 +56,13 @@ struct net {
 	bool draining;
 	bool listeners_dirty;
 	bool handover_over; /* nothing comes from the acceptor any more */
+	bool lookups_asked; /* there may be too few workers for them */
 	struct log_limit limit_accept;
 	struct log_limit limit_starved;
 	struct log_limit limit_full;
 	struct log_limit limit_rate;
 	struct log_limit limit_peer;
+	struct log_limit limit_lookup;
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */

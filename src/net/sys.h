@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The third door to the outside: plain socket calls, none of them made by a shard that moves bytes.
- * sys_linux.c is the real one; the simulator links its own in its place.
+ * The third door to the outside: plain socket calls, none of them made by a shard that moves bytes,
+ * and the system's resolver. sys_linux.c is the real one; the simulator links its own in its place.
  */
 #ifndef RINGLINE_NET_SYS_H
 #define RINGLINE_NET_SYS_H
@@ -85,6 +85,26 @@ int rli_sys_socket(const struct url *url);
  * or a negative errno with tcp->failed. Where the kernel cut a buffer, that setting's got says it.
  */
 int rli_sys_tcp_set(int fd, struct tcp_settings *tcp);
+
+#define SYS_ADDRS_MAX 8
+
+/* Where a host can be reached, best first. */
+struct sys_addrs {
+	uint32_t count;
+	union url_inet list[SYS_ADDRS_MAX];
+	const char *why; /* it is not known where: in words, static */
+};
+
+/*
+ * Ask the system's resolver for the addresses of @host, a name; it may take as long as it likes, so
+ * no shard calls this. The order is the resolver's (RFC 6724), but that the two families alternate,
+ * so that one that leads nowhere does not come first, second and third. 0, or
+ *   -ENOENT  there is no such host, or it has no address
+ *   -EAGAIN  nobody answered; later somebody may
+ *   -EIO     a server refuses to answer
+ *   -ENOMEM, or another errno of the system's
+ */
+int rli_sys_resolve(const char *host, struct sys_addrs *addrs);
 
 void rli_sys_close(int fd);
 

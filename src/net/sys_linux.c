@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -328,4 +329,106 @@ void
 rli_sys_close(int fd)
 {
 	(void)close(fd);
+}
+
+static int
+sys_resolve_error(int code)
+{
+	int error = errno;
+
+	switch (code) {
+	case EAI_NONAME:
+	case EAI_NODATA:
+	case EAI_ADDRFAMILY:
+		return -ENOENT;
+	case EAI_AGAIN:
+		return -EAGAIN;
+	case EAI_FAIL:
+		return -EIO;
+	case EAI_MEMORY:
+		return -ENOMEM;
+	case EAI_SYSTEM:
+		return error != 0 ? -error : -EIO;
+	default:
+		return -EINVAL; /* of a name that passed as one */
+	}
+}
+
+/* The next of @family at or after @info. */
+static const struct addrinfo *
+sys_next_of(const struct addrinfo *info, int family)
+{
+	while (info != NULL && info->ai_family != family) {
+		info = info->ai_next;
+	}
+	return info;
+}
+
+/* False: it is there already, as from two lines of a hosts file. */
+static bool
+sys_addrs_add(struct sys_addrs *addrs, const struct addrinfo *info)
+{
+	union url_inet *to = &addrs->list[addrs->count];
+
+	memset(to, 0, sizeof(*to));
+	memcpy(to, info->ai_addr, info->ai_family == AF_INET ? sizeof(to->in) : sizeof(to->in6));
+	for (uint32_t i = 0; i < addrs->count; i++) {
+		if (memcmp(&addrs->list[i], to, sizeof(*to)) == 0) {
+			return false;
+		}
+	}
+	addrs->count++;
+	return true;
+}
+
+static void
+sys_addrs_alternate(struct sys_addrs *addrs, const struct addrinfo *first)
+{
+	const struct addrinfo *next[2] = { sys_next_of(first, AF_INET6),
+					   sys_next_of(first, AF_INET) };
+	uint32_t turn = first == next[0] ? 0 : 1;
+
+	while (addrs->count < SYS_ADDRS_MAX && (next[0] != NULL || next[1] != NULL)) {
+		const struct addrinfo *info = next[turn];
+		bool added = false;
+
+		if (info != NULL) {
+			next[turn] = sys_next_of(info->ai_next, info->ai_family);
+			added = sys_addrs_add(addrs, info);
+		}
+		if (added || info == NULL) {
+			turn ^= 1;
+		}
+	}
+}
+
+int
+rli_sys_resolve(const char *host, struct sys_addrs *addrs)
+{
+	/* without AI_ADDRCONFIG, which takes a machine that has only loopback for one without */
+	static const struct addrinfo hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_protocol = IPPROTO_TCP,
+	};
+	struct addrinfo *found = NULL;
+	int code;
+	int rc;
+
+	addrs->count = 0;
+	addrs->why = NULL;
+	errno = 0;
+	code = getaddrinfo(host, NULL, &hints, &found);
+	if (code != 0) {
+		rc = sys_resolve_error(code);
+		addrs->why = code == EAI_SYSTEM ? rli_errno_text(rc) : gai_strerror(code);
+		return rc;
+	}
+	sys_addrs_alternate(addrs, found);
+	freeaddrinfo(found);
+	if (addrs->count == 0) {
+		addrs->why = "It has no address of IPv4 or IPv6";
+		return -ENOENT;
+	}
+	return 0;
 }

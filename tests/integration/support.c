@@ -407,6 +407,9 @@ rig_assert_idle(struct rig *rig)
 	uint64_t turns;
 	uint32_t threads;
 
+	while (rig_our_threads(&before_ns) > rig->threads && rig_now_ns() < end_ns) {
+		(void)poll(&fd, 1, 1); /* those that work for a while are on their way out */
+	}
 	do {
 		rig_clear_event(rig);
 		threads = rig_our_threads(&before_ns);

@@ -320,6 +320,7 @@ sim_check_silent(const struct rl_shard *shard)
 		  "a slot of the network's was left");
 	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
 		  shard->net->peers.slab.taken);
+	sim_check(shard->net->lookups == 0, "%u lookups were left", shard->net->lookups);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
 	sim_check(shard->actors->timers.taken == 0 &&
@@ -333,6 +334,15 @@ sim_check_silent(const struct rl_shard *shard)
 				  op->user_data == OP_USER_DATA_WOKEN ||
 				  op->sqe.opcode == IORING_OP_MSG_RING,
 			  "INV-5: the kernel still holds a request (opcode %d)", op->sqe.opcode);
+	}
+}
+
+void
+sim_check_clerk(const struct rl_system *system)
+{
+	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
+		sim_check(system->clerk.jobs[i].state != CLERK_OPEN,
+			  "a listener has outlived its actor");
 	}
 }
 

@@ -44,6 +44,9 @@ bool sim_check_is_marked(const struct rl_shard *shard);
 /* Nothing is left on a shard that has ended. */
 void sim_check_silent(const struct rl_shard *shard);
 
+/* No listener has outlived the actor that had it. */
+void sim_check_clerk(const struct rl_system *system);
+
 /* INV-12: the counters of a system that has stopped. */
 void sim_check_balance(const struct rl_stats *stats);
 

@@ -15,6 +15,7 @@
 #include "sim_check.h"
 #include "sim_host.h"
 #include "sim_meanwhile.h"
+#include "sim_resolver.h"
 
 #define WAIT_STEPS_MAX	 400000
 #define SETTLE_STEPS_MAX 2000000
@@ -60,6 +61,7 @@ sim_begin(uint64_t seed)
 	sim_check_reset();
 	sim_acceptor_reset();
 	sim_meanwhile_reset();
+	sim_resolver_reset();
 	sk.checks_owners = true;
 	harness.step_ns = 20000;
 	rli_log_init(&harness.log, harness_log, NULL, RL_LOG_WARN);
@@ -330,7 +332,8 @@ sim_step(void)
 	uint32_t others = harness.others.ready != NULL ? harness.others.ready() : 0;
 	uint32_t network = sk_net_ready();
 	uint32_t clerk = harness.clerk_runs && !harness.clerk_inside ? 1 : 0;
-	uint32_t count = runnable + others + network + clerk;
+	uint32_t resolver = sim_resolver_ready();
+	uint32_t count = runnable + others + network + resolver + clerk;
 	uint32_t pick;
 
 	if (count == 0) {
@@ -350,6 +353,8 @@ sim_step(void)
 		harness.others.step(pick - runnable);
 	} else if (pick == count - 1 && clerk == 1) {
 		harness_clerk_step();
+	} else if (pick < runnable + others + resolver) {
+		sim_resolver_step(pick - runnable - others);
 	} else {
 		(void)sk_net_step();
 	}
@@ -360,24 +365,23 @@ sim_step(void)
 static uint64_t
 next_event_ns(void)
 {
-	uint64_t next = sk_timeouts_next_ns();
-	uint64_t acceptor = sim_acceptor_next_ns();
+	uint64_t times[] = {
+		sk_timeouts_next_ns(),
+		sim_acceptor_next_ns(),
+		sim_resolver_next_ns(),
+		harness.others.next_ns != NULL ? harness.others.next_ns() : UINT64_MAX,
+	};
+	uint64_t next = UINT64_MAX;
 
-	next = acceptor < next ? acceptor : next;
-	for (uint32_t i = 0; i < harness.shards; i++) {
-		const struct ring *ring = harness.open[i] ? sim_on(i)->ring : NULL;
-
-		if (ring != NULL && ring->asleep && !harness.ended[i]) {
-			next = ring->wake_ns < next ? ring->wake_ns : next;
-			if (ring->work_len + ring->overflow_len + sk_cq_count(ring) > 0) {
-				next = ring->min_ns < next ? ring->min_ns : next;
-			}
-		}
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		next = times[i] < next ? times[i] : next;
 	}
-	if (harness.others.next_ns != NULL) {
-		uint64_t others = harness.others.next_ns();
+	for (uint32_t i = 0; i < harness.shards; i++) {
+		if (harness.open[i] && !harness.ended[i]) {
+			uint64_t ring = sk_ring_next_ns(sim_on(i)->ring);
 
-		next = others < next ? others : next;
+			next = ring < next ? ring : next;
+		}
 	}
 	return next;
 }
@@ -521,6 +525,7 @@ harness_end_shards(void)
 	while (harness.clerk_runs) {
 		harness_clerk_step();
 	}
+	sim_resolver_leave(harness.system->resolver);
 	rli_system_end(harness.system);
 	for (uint32_t i = 0; i < harness.shards; i++) {
 		for (uint32_t turns = 0; !harness.ended[i]; turns++) {
@@ -530,11 +535,7 @@ harness_end_shards(void)
 		}
 		sim_check_silent(sim_on(i));
 	}
-	for (uint32_t steps = 0; !sim_acceptor_has_ended(); steps++) {
-		sim_check(steps < END_TURNS_MAX && sim_acceptor_is_ready(),
-			  "the acceptor does not end");
-		sim_acceptor_step();
-	}
+	sim_acceptor_end();
 }
 
 void
@@ -558,10 +559,7 @@ sim_stop(void)
 			harness.open[i] = false;
 		}
 	}
-	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
-		sim_check(harness.system->clerk.jobs[i].state != CLERK_OPEN,
-			  "a listener has outlived its actor");
-	}
+	sim_check_clerk(harness.system);
 	rli_system_remove_sockets(harness.system);
 	rli_system_destroy(harness.system);
 	harness.system = NULL;
@@ -574,6 +572,7 @@ sim_stop(void)
 void
 sim_finish(bool forgive)
 {
+	sim_resolver_end();
 	sk_kernel_fini(forgive);
 	sim_host_fini(forgive);
 }

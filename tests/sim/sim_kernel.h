@@ -378,6 +378,8 @@ void sk_cq_post(struct ring *ring, struct sk_op *op, int32_t res, uint32_t flags
 uint32_t sk_cq_count(const struct ring *ring);
 /* Completions are there, or would be after another enter. */
 bool sk_ring_is_busy(const struct ring *ring);
+/* Asleep in the kernel: when that ends if nothing happens; UINT64_MAX: never, or it is awake. */
+uint64_t sk_ring_next_ns(const struct ring *ring);
 /* Asleep in the kernel, and something would end that now. */
 bool sk_ring_is_wakeable(const struct ring *ring);
 /* End the sleep: what a waiting thread does on its way out. */

@@ -58,6 +58,9 @@ struct sim_link {
 	bool client_over;
 	bool server_over;
 	uint16_t client_port; /* 0: not known */
+	int lookup_error; /* of its host name, if it has one */
+	uint32_t addrs; /* that it was found to have */
+	uint32_t addrs_tried;
 	const char *why; /* broken */
 	bool unexplained; /* one end was reset, and the other did not say yet that it did that */
 	bool server_clean; /* over, and with a reason that sends no RST */

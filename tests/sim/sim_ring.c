@@ -343,6 +343,20 @@ sk_ring_is_busy(const struct ring *ring)
 	return sk_cq_count(ring) > 0 || ring->overflow_len > 0 || ring->work_len > 0;
 }
 
+uint64_t
+sk_ring_next_ns(const struct ring *ring)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (ring->asleep) {
+		next = ring->wake_ns;
+		if (sk_ring_is_busy(ring) && ring->min_ns < next) {
+			next = ring->min_ns;
+		}
+	}
+	return next;
+}
+
 bool
 rli_ring_is_behind(const struct ring *ring)
 {

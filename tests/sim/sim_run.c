@@ -14,6 +14,7 @@
 #include "sim_ledger.h"
 #include "sim_link.h"
 #include "sim_peer.h"
+#include "sim_resolver.h"
 #include "sim_talk.h"
 
 #define RUN_ADDRS_MAX	 6
@@ -81,6 +82,8 @@ run_config(void)
 	config.monitors_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
 	config.bufs_max = (uint32_t)sim_between(1, sim_coin() ? 8 : 400);
 	config.buf_pool_bytes = 1024 * 1024;
+	config.lookups_max = (uint32_t)sim_between(1, 16);
+	config.resolvers = (uint32_t)sim_between(1, 4);
 	config.timers_max = (uint32_t)sim_between(4, 256);
 	config.recv_buffers = run_power_of_two(3, 5);
 	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);
@@ -253,6 +256,7 @@ run_foreign(void)
 	rl_actor_id id;
 	int rc;
 
+	sim_resolver_interleave();
 	if (sim_coin()) {
 		sim_talk_poke();
 		return;

@@ -9,6 +9,8 @@
 
 #include "sim_acceptor.h"
 #include "sim_kernel.h"
+#include "sim_link.h"
+#include "sim_resolver.h"
 
 int
 rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
@@ -131,13 +133,20 @@ rli_sys_bound(int fd, struct url *url)
 int
 rli_sys_socket(const struct url *url)
 {
+	struct sim_link *link = sim_link(sim_resolver_link(url->host));
+	uint32_t tag = sk.tag;
 	struct sk_sock *sock;
 	int fd;
 
+	if (link != NULL) {
+		link->addrs_tried++;
+		tag = link->id;
+	}
 	if (sim_fault(FAULT_SOCKET_EMFILE)) {
 		return -EMFILE;
 	}
 	sock = sk_socket(url->is_unix);
+	sock->tag = tag;
 	fd = sk_fd_install(&sock->file);
 	if (fd < 0) {
 		sk_file_put(&sock->file);
