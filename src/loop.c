@@ -215,22 +215,22 @@ turn_timers(struct rl_shard *shard)
 static inline uint32_t
 actor_run(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 {
-	uint32_t left = budget;
+	uint32_t delivered = 0;
 
 	if (actor->gait != ACTOR_GAIT_STEADY || actor->mailbox.count == 0) {
 		(void)rli_actor_run(actor, budget);
-	} else if (rli_actor_run_steady(actors, actor, &left)) {
+	} else if (rli_actor_run_steady(actors, actor, budget, &delivered)) {
 		if (actor->mailbox.count > 0) {
 			rli_actor_ready_on(actors, actor);
 		}
-		return budget - left;
+		return delivered;
 	}
 	if (actor->life == ACTOR_ENDING) {
 		rli_actor_stop(actor);
 	} else if (rli_actor_has_work(actor)) {
 		rli_actor_ready(actor);
 	}
-	return budget - left;
+	return delivered;
 }
 
 /*
@@ -259,7 +259,7 @@ actors_next(struct actors *actors)
  * a turn each. A connection that becomes ready meanwhile waits for the next turn, because its
  * output leaves once per turn. Returns how many ran.
  */
-static uint32_t
+__attribute__((noinline)) static uint32_t
 actors_run(struct rl_shard *shard, uint32_t budget)
 {
 	struct actors *actors = shard->actors;

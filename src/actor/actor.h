@@ -118,6 +118,12 @@ struct notified {
 	bool reported; /* something in it was not delivered */
 };
 
+/*
+ * Whose handler is on this thread's stack; NULL: nobody's. A thread's and not a shard's, so that
+ * one look tells both that the actor may be sent for and that this is where it runs.
+ */
+extern _Thread_local struct rl_actor *rli_actor_running __attribute__((tls_model("initial-exec")));
+
 #define NOTIFIED_MAX 256 /* per turn; the rest waits in its ring */
 
 struct actors {
@@ -132,7 +138,6 @@ struct actors {
 	struct rl_actor *alone;
 	bool runs; /* ready_conns says as much, at one load more for each message */
 	struct list *ready_conns; /* where a connection goes: ready, or later while actors run */
-	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
 	uint32_t message_head; /* of a message from here */
 	uint32_t notify_head; /* of a notification */
@@ -177,14 +182,16 @@ int rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void
 static inline struct rl_actor *
 rli_actor_resolve(const struct rl_shard *shard, uint64_t id)
 {
-	struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(id));
+	const struct slab *slab = &shard->actors->slab;
+	struct rl_actor *actor;
 
-	if (actor == NULL) {
+	if (id_slot(id) >= slab->slots_used) {
 		return NULL;
 	}
+	actor = rli_slab_slot(slab, id_slot(id), sizeof(*actor));
 	/* a free slot's id is nobody's */
 	if (RL_MUTANT(GENERATION_UNCHECKED)) {
-		return actor->life == ACTOR_FREE ? NULL : actor;
+		return actor->life == ACTOR_FREE || id_shard(id) != shard->id ? NULL : actor;
 	}
 	return actor->id == id ? actor : NULL;
 }

@@ -387,7 +387,7 @@ static uint32_t ticks[BED_SHARDS];
 static void
 on_notify(struct rl_shard *shard, const struct rl_msg *msg)
 {
-	assert_null(shard->actors->running);
+	assert_null(rli_actor_running);
 	bed_note(NULL, msg);
 	bed.seen[bed.count - 1].reason = rl_shard_id(shard);
 	if (notified != NULL) {
