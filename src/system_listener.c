@@ -4,11 +4,16 @@
  * before the first shard hears of it; the shards, or the acceptor, only begin to accept.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "net/conn.h"
+#include "actor/actor.h"
+#include "net/listener_options.h"
 #include "net/sys.h"
+#include "net/tcp.h"
 #include "system.h"
+
+#define BLAME_MAX 64
 
 static const struct rl_listener_options options_default;
 
@@ -16,6 +21,7 @@ struct opening {
 	struct rl_system *system;
 	struct system_listener *listener;
 	uint32_t number;
+	struct tcp_settings tcp;
 	uint32_t fds_count;
 	int fds[ID_SHARDS_MAX];
 };
@@ -49,19 +55,23 @@ opening_bind(struct opening *opening, const struct url *url)
 	struct url *bound = &opening->listener->bound;
 	bool alone = opening->system->acceptor != NULL;
 	enum sys_listen how = alone ? SYS_LISTEN_ALONE : SYS_LISTEN_SHARED;
-	int fd = rli_sys_listen(url, config->backlog, how);
+	int fd;
 	int rc;
+
+	rli_tcp_settings_listener(&opening->tcp, &opening->listener->options);
+	fd = rli_sys_listen(url, config->backlog, how, &opening->tcp);
 
 	if (fd < 0) {
 		return fd;
 	}
+	rli_tcp_settings_log(&opening->tcp, &opening->system->log);
 	opening->fds[opening->fds_count++] = fd;
 	*bound = *url;
 	rli_sys_unix_file(url, &opening->listener->file);
 	rc = rli_sys_bound(fd, bound);
 	while (rc == 0 && !alone && opening->fds_count < config->shards) {
 		fd = url->is_unix ? rli_sys_dup(opening->fds[0])
-				  : rli_sys_listen(bound, config->backlog, how);
+				  : rli_sys_listen(bound, config->backlog, how, &opening->tcp);
 		if (fd < 0) {
 			rc = fd;
 		} else {
@@ -205,6 +215,17 @@ listener_settle(struct rl_system *system, struct system_listener *listener, bool
 	pthread_mutex_unlock(&system->listeners_lock);
 }
 
+/* The kernel refused a TCP option: said in the place of the remedy, since it says what to do. */
+static const char *
+opening_blame(const struct opening *opening, int rc, char *blame, size_t size)
+{
+	if (opening->tcp.failed == NULL) {
+		return opening_remedy(rc);
+	}
+	(void)snprintf(blame, size, "; it refused the option %s", opening->tcp.failed);
+	return blame;
+}
+
 static int
 listener_refuse(struct rl_system *system, const char *text, int rc, const char *remedy)
 {
@@ -218,36 +239,19 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
-/* What only some URLs can have. */
-static int
-listener_check_unix(const struct opening *opening, const struct url *url, const char *text)
-{
-	const struct rl_listener_options *options = &opening->listener->options;
-	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
-
-	if (options->peer_cred && !url->is_unix) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; peer_cred is for Unix sockets");
-	}
-	if (options->unix_mode != 0 && !has_file) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode is for the file of a unix:/path");
-	}
-	if (options->unix_mode > 0777) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode must be 0 (by the umask) or 0001 to 0777");
-	}
-	return 0;
-}
-
 static int
 listener_open_reserved(struct opening *opening, const char *text)
 {
+	const struct log *log = &opening->system->log;
+	char blame[BLAME_MAX];
 	struct url url;
-	int rc = rli_url_parse(&url, text, URL_LISTEN, &opening->system->log);
+	int rc = rli_url_parse(&url, text, URL_LISTEN, log);
 
 	if (rc == 0) {
-		rc = listener_check_unix(opening, &url, text);
+		rc = rli_listener_options_check_url(&opening->listener->options, url.is_unix, log);
+	}
+	if (rc == 0) {
+		rc = rli_listener_options_check_unix(&opening->listener->options, &url, log);
 	}
 	if (rc != 0) {
 		return rc;
@@ -260,7 +264,8 @@ listener_open_reserved(struct opening *opening, const char *text)
 	if (rc != 0) {
 		opening_close_fds(opening);
 		rli_sys_unix_remove(&url, &opening->listener->file);
-		return listener_refuse(opening->system, text, rc, opening_remedy(rc));
+		return listener_refuse(opening->system, text, rc,
+				       opening_blame(opening, rc, blame, sizeof(blame)));
 	}
 	rc = opening_start(opening);
 	return rc == 0 ? 0 : listener_refuse(opening->system, text, rc, "");
@@ -278,7 +283,7 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 	}
 	rc = rli_actor_def_check(def, &sys->log);
 	if (rc == 0 && options != NULL) {
-		rc = rli_conn_options_check(&options->conn, &sys->log);
+		rc = rli_listener_options_check(options, &sys->log);
 	}
 	if (rc != 0) {
 		return rc;

@@ -190,7 +190,10 @@ struct rl_config {
 	uint32_t requests_max;
 	/** Monitors and links made on a shard, 1 to 2^24 - 1. Default: actors_max. */
 	uint32_t monitors_max;
-	/** Names in the system, 1 to 2^20. Default 16384: each shard has a copy. */
+	/**
+	 * Names in the system, 1 to 2^20. Default 16384: each shard has a copy. Shards that grant
+	 * names at the same moment may go beyond it together; none of those is lost.
+	 */
 	uint32_t names_max;
 	/**
 	 * Handles of counted buffers per shard, 1 to 2^24 - 1; a buffer takes one, and one more for

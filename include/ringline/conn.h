@@ -33,6 +33,42 @@ enum rl_conn_switch {
 	RL_CONN_OFF,
 };
 
+/** The longest name of a congestion control, its NUL included. */
+#define RL_TCP_CONGESTION_MAX 16
+
+/**
+ * What TCP sockets are told. Zero means the kernel's own default, or the one that is named here. A
+ * listener tells its listening sockets, and what they accept inherits all of it. When the kernel
+ * refuses one, rl_listener_open() or rl_conn_open() fails with its errno and one log line that
+ * names it. With a Unix URL they must be zero.
+ */
+struct rl_tcp_options {
+	/** TCP_NODELAY. Default: on, because what a turn sends leaves together anyway. */
+	enum rl_conn_switch nodelay;
+	/**
+	 * SO_KEEPALIVE: probe a peer that has been silent for so many seconds, 1 to 32767. Default:
+	 * no probes. A peer that does not answer ends the connection: "failure", -ETIMEDOUT.
+	 */
+	uint32_t keepalive_idle_s;
+	/** Seconds between probes, 1 to 32767; only with keepalive_idle_s. Default: kernel's. */
+	uint32_t keepalive_interval_s;
+	/** Unanswered probes that end it, 1 to 127; only with keepalive_idle_s. */
+	uint32_t keepalive_count;
+	/**
+	 * TCP_USER_TIMEOUT: milliseconds, 1 to 2^31 - 1, that sent bytes may stay unacknowledged;
+	 * then "failure", -ETIMEDOUT.
+	 */
+	uint32_t user_timeout_ms;
+	/**
+	 * SO_RCVBUF and SO_SNDBUF, 2048 to 2^30 bytes; either stops the kernel from sizing that
+	 * buffer itself. It cuts them at net.core.rmem_max and wmem_max; a listener logs that.
+	 */
+	uint32_t recv_buffer_bytes;
+	uint32_t send_buffer_bytes;
+	/** TCP_CONGESTION: "bbr" for instance; must be available. */
+	char congestion[RL_TCP_CONGESTION_MAX];
+};
+
 /** How a connection differs from the configuration; zero means "as configured". */
 struct rl_conn_options {
 	/** Deadline for the connect (outbound only); 0: connect_timeout_ns, -1: none. */
@@ -43,6 +79,24 @@ struct rl_conn_options {
 	int64_t first_byte_timeout_ns;
 	/** Automatic pause; default: on for accepted connections, off for opened ones. */
 	enum rl_conn_switch auto_pause;
+	/** 0: stall_timeout_ns of the configuration, -1: none. */
+	int64_t stall_timeout_ns;
+	/** 0: linger_timeout_ns of the configuration, -1: none. */
+	int64_t linger_timeout_ns;
+	/** What its TCP socket is told; a listener's connections inherit it. */
+	struct rl_tcp_options tcp;
+};
+
+/** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
+enum rl_conn_deadline {
+	/** Since the last byte either way: RL_REASON_TIMEOUT_IDLE. */
+	RL_CONN_DEADLINE_IDLE,
+	/** From now until a byte comes, once: RL_REASON_TIMEOUT_FIRST_BYTE. */
+	RL_CONN_DEADLINE_FIRST_BYTE,
+	/** While the kernel takes no byte of what was sent: RL_REASON_TIMEOUT_STALL. */
+	RL_CONN_DEADLINE_STALL,
+	/** From our FIN to the peer's: RL_REASON_TIMEOUT_LINGER. */
+	RL_CONN_DEADLINE_LINGER,
 };
 
 /**
@@ -61,11 +115,13 @@ struct rl_conn_options {
  *
  * Context:   actor handler.
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
- * Cost:      two system calls for the socket; the connect itself is a ring request.
+ * Cost:      two system calls for the socket, one more for each TCP option that is set; the
+ *            connect itself is a ring request.
  * Returns:   0
  *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
  *            -ENOBUFS  actors_max or conns_max is reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
+ *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains
  */
 RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,
@@ -187,6 +243,29 @@ RL_EXPORT int rl_conn_close(struct rl_actor *self);
  *            -ENOTCONN  @p self has no stream
  */
 RL_EXPORT int rl_conn_abort(struct rl_actor *self);
+
+/**
+ * Change a deadline of this connection: a protocol that waits long for the next request and
+ * briefly for the rest of one, for instance.
+ *
+ * The idle deadline still counts from the last byte: one that is already past ends the connection
+ * in the next turn. The first-byte deadline counts from now: the next byte that comes meets it. It
+ * stands still while the connection is paused.
+ *
+ * @param self        The connection's own actor.
+ * @param which       Which one.
+ * @param timeout_ns  In nanoseconds, rounded up to a millisecond but for the first byte; 0: as
+ *                    configured, -1: none. 49 days and more are as good as none.
+ *
+ * Context:   actor handler.
+ * Cost:      a few stores; a timer is started if this deadline is the earliest.
+ * Returns:   0
+ *            -EINVAL     @p which is none of them, or @p timeout_ns is below -1
+ *            -ENOTCONN   @p self has no stream; for the first byte also: it is not open yet
+ *            -ESHUTDOWN  the first byte's, and no byte can come: the peer's FIN was received
+ */
+RL_EXPORT int rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which,
+				   int64_t timeout_ns);
 
 /**
  * Copy the peer's address.

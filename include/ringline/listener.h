@@ -23,6 +23,18 @@ struct rl_listener_options {
 	/** Do not fetch peer addresses: RL_MSG_OPEN then carries RL_ADDR_NONE. */
 	bool peer_addr_off;
 	/**
+	 * TCP_DEFER_ACCEPT: seconds, 1 to 255, that the kernel keeps a connection back until its
+	 * first bytes are there. Default: none. For protocols in which the client speaks first; the
+	 * kernel counts in retransmissions, so it is rounded up.
+	 */
+	uint32_t defer_accept_s;
+	/**
+	 * TCP_FASTOPEN: clients that may be in a fast open at once, 1 to 65535. Default: none.
+	 * Needs net.ipv4.tcp_fastopen with bit 2, and a protocol to which a first request that
+	 * comes twice does no harm.
+	 */
+	uint32_t fastopen_queue;
+	/**
 	 * Unix sockets: rl_conn_peer_cred() answers. Connections are plain descriptors then, which
 	 * count against RLIMIT_NOFILE.
 	 */

@@ -95,7 +95,7 @@ struct rl_stats {
 	/** Monitors and links made; RL_MSG_DOWN delivered. */
 	uint64_t monitors;
 	uint64_t downs;
-	/** Names that this shard's copy had no room for: they are not found here. */
+	/** Names that there was no memory for in this shard's copy: they are not found here. */
 	uint64_t names_lost;
 	/** Times that the shard polled before a sleep (rl_config.spin_us), and found something. */
 	uint64_t spins;
@@ -103,6 +103,8 @@ struct rl_stats {
 	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
 	uint64_t shared_bufs_taken;
 	uint64_t shared_bufs_freed;
+	/** Of sends_refused: those for want of the shard's send memory, or of a share in it. */
+	uint64_t sends_starved;
 	/** Shards that began to drain, that cut what was left then, and that have nothing left. */
 	uint64_t drains;
 	uint64_t drains_cut;

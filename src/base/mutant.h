@@ -30,6 +30,8 @@
 	X(FIN_OVERTAKES, "FIN leaves before the output")                      \
 	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")     \
 	X(CAP_IGNORED, "output grows beyond the cap")                         \
+	X(SHARE_IGNORED, "one connection holds all of the send memory")       \
+	X(SHARE_NOT_GIVEN_BACK, "what left still counts as held")             \
 	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
 	X(LINGER_SKIPPED, "closes with unread input, which resets")           \
 	X(CLOSE_UNDER_RECV, "closes under an armed receive")                  \
@@ -70,8 +72,9 @@
 	X(DOWN_TWICE, "the end of an actor is told twice")                    \
 	X(DOWN_FORGOTTEN, "the end of an actor is not told")                  \
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
-	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
-	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")
+	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
+	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
+	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

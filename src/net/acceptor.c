@@ -15,7 +15,6 @@
 #include "net/sys.h"
 
 #define ACCEPT_BATCH   64 /* from one listener, before it is the next one's turn */
-#define ACCEPT_ERRORS  16 /* in a row: more are no single connection's trouble */
 #define BACKOFF_MIN_NS 10000000ull /* 10 ms */
 #define BACKOFF_MAX_NS 1000000000ull /* 1 s */
 #define ACCEPTOR_PAGES 65536 /* a multiple of every page size that Linux has */
@@ -176,12 +175,19 @@ acceptor_wants(const struct acceptor *acceptor, enum handover_room room)
 }
 
 static bool
-acceptor_may_accept(const struct acceptor *acceptor)
+acceptor_may_accept(const struct acceptor *acceptor, enum handover_room *room)
 {
-	enum handover_room room;
+	(void)acceptor_choose(acceptor, room);
+	return acceptor_wants(acceptor, *room);
+}
 
-	(void)acceptor_choose(acceptor, &room);
-	return acceptor_wants(acceptor, room);
+/* All shards are full. */
+static void
+acceptor_log_full(struct acceptor *acceptor, const char *what)
+{
+	rli_log_limited(acceptor->log, &acceptor->limit_full, acceptor->now_ns, RL_LOG_WARN,
+			LOG_NO_SHARD, "conns_max = %u is reached on every shard: %s",
+			acceptor->config->conns_max, what);
 }
 
 static void
@@ -189,6 +195,7 @@ acceptor_give(struct acceptor *acceptor, uint32_t shard, const struct handed *ha
 {
 	if (shard == ACCEPTOR_ALONE) {
 		counters_add(&acceptor->counters, refused, 1);
+		acceptor_log_full(acceptor, "new connections are refused");
 		rli_sys_close(handed->fd);
 		return;
 	}
@@ -213,8 +220,9 @@ listener_back_off(struct acceptor *acceptor, struct acceptor_listener *listener,
 	}
 	listener->until_ns = acceptor->now_ns + listener->backoff_ns;
 	rli_log_limited(acceptor->log, &acceptor->limit_failed, acceptor->now_ns, RL_LOG_WARN,
-			LOG_NO_SHARD, "can't accept (%s); trying again in %u ms",
-			rli_errno_text(error), (unsigned)(listener->backoff_ns / 1000000));
+			LOG_NO_SHARD, "can't accept (%s%s); trying again in %u ms",
+			rli_errno_text(error), accept_remedy(error),
+			(unsigned)(listener->backoff_ns / 1000000));
 }
 
 static void
@@ -344,20 +352,19 @@ sleep_prepare(struct acceptor *acceptor, bool may_accept)
 void
 rli_acceptor_sleep(struct acceptor *acceptor)
 {
-	bool may_accept = acceptor_may_accept(acceptor);
+	enum handover_room room;
+	bool may_accept = acceptor_may_accept(acceptor, &room);
 	uint64_t until_ns;
 
 	if (!may_accept) {
 		/* say that room is waited for, then look once more: see shard/sleep.h */
 		rli_sleep_begin(&acceptor->sleep);
-		may_accept = acceptor_may_accept(acceptor);
+		may_accept = acceptor_may_accept(acceptor, &room);
 	}
 	if (may_accept) {
 		rli_sleep_end(&acceptor->sleep);
-	} else if (!acceptor->over) {
-		rli_log_limited(acceptor->log, &acceptor->limit_paused, acceptor->now_ns,
-				RL_LOG_INFO, LOG_NO_SHARD,
-				"no shard has room: new connections wait in the backlog");
+	} else if (room == HANDOVER_FULL && !acceptor->over) {
+		acceptor_log_full(acceptor, "new connections wait in the backlog");
 	}
 	until_ns = sleep_prepare(acceptor, may_accept);
 	rli_sys_poll(acceptor->polls, acceptor->polls_count,

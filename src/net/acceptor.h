@@ -44,7 +44,7 @@ struct acceptor {
 	struct sleep sleep; /* announced only when it waits for room; its eventfd tells all else */
 	struct counters counters; /* of what no shard had a part in */
 	struct log_limit limit_failed;
-	struct log_limit limit_paused;
+	struct log_limit limit_full;
 	struct acceptor_listener listeners[NET_LISTENERS_MAX];
 	struct pollfd polls[1 + NET_LISTENERS_MAX]; /* the first is the eventfd */
 	uint32_t polled[1 + NET_LISTENERS_MAX]; /* which listener's each is */

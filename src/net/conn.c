@@ -12,6 +12,7 @@
 #include "actor/actor_run.h"
 #include "base/mutant.h"
 #include "net/sys.h"
+#include "net/tcp.h"
 
 int
 rli_conn_options_check(const struct rl_conn_options *options, const struct log *log)
@@ -23,6 +24,8 @@ rli_conn_options_check(const struct rl_conn_options *options, const struct log *
 		{ "connect_timeout_ns", options->connect_timeout_ns },
 		{ "idle_timeout_ns", options->idle_timeout_ns },
 		{ "first_byte_timeout_ns", options->first_byte_timeout_ns },
+		{ "stall_timeout_ns", options->stall_timeout_ns },
+		{ "linger_timeout_ns", options->linger_timeout_ns },
 	};
 
 	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {
@@ -41,7 +44,7 @@ rli_conn_options_check(const struct rl_conn_options *options, const struct log *
 			(unsigned)options->auto_pause);
 		return -EINVAL;
 	}
-	return 0;
+	return rli_tcp_options_check(&options->tcp, log);
 }
 
 static bool
@@ -61,16 +64,14 @@ conn_auto_pause(const struct conn_setup *setup)
 static void
 conn_init(struct conn *conn, struct rl_shard *shard, const struct conn_setup *setup)
 {
-	int64_t idle = setup->options->idle_timeout_ns;
-
 	memset(conn, 0, sizeof(*conn));
 	conn->fd = setup->fd;
 	conn->sqe_flags = setup->sqe_flags;
 	conn->is_unix = setup->is_unix;
 	conn->outbound = setup->outbound;
 	conn->auto_pause = conn_auto_pause(setup);
-	conn->idle_timeout_ns = idle != 0 ? idle : shard->config->idle_timeout_ns;
 	conn->shard = shard;
+	rli_conn_deadline_init(conn, setup->options);
 	conn->state = setup->outbound ? CONN_CONNECTING : CONN_OPEN;
 	conn->lent_first = BUFRING_NONE;
 	conn->lent_last = BUFRING_NONE;

@@ -86,12 +86,15 @@ struct conn {
 	 * linger, as the state says; 0: none.
 	 */
 	uint64_t until_ns;
-	int64_t idle_timeout_ns; /* -1: none */
 
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	struct connect *connect; /* while CONNECTING */
 	struct rl_addr peer;
+
+	uint32_t idle_ms; /* these three: DEADLINE_NONE is none */
+	uint32_t stall_ms;
+	uint32_t linger_ms;
 
 	int input_error; /* why input ended, 0: it did not, or by FIN */
 	uint8_t state; /* enum conn_state */
@@ -116,6 +119,7 @@ struct conn {
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
 	bool cut : 1; /* by the drain */
+	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
@@ -220,6 +224,18 @@ bool rli_conn_close_flush(struct conn *conn);
 bool rli_conn_shutdown_flush(struct conn *conn);
 
 /* conn_deadline.c */
+
+#define DEADLINE_NONE UINT32_MAX
+
+/* Each deadline that the connection keeps: the option's, or else the configuration's. */
+void rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options);
+
+/* @ms after @since_ns; UINT64_MAX: never. */
+static inline uint64_t
+conn_deadline_after(uint64_t since_ns, uint32_t ms)
+{
+	return ms == DEADLINE_NONE ? UINT64_MAX : since_ns + ms * UINT64_C(1000000);
+}
 
 /* Look at the deadlines no later than at @deadline_ns. */
 void rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns);

@@ -146,7 +146,6 @@ close_input_is_over(const struct conn *conn)
 static bool
 close_flush_output(struct conn *conn)
 {
-	int64_t linger_ns = conn->shard->config->linger_timeout_ns;
 	bool ok = rli_conn_send_flush(conn) && rli_conn_recv_flush(conn);
 
 	if (!ok || conn->out_bytes != 0 || !op_is_idle(&conn->send)) {
@@ -160,10 +159,8 @@ close_flush_output(struct conn *conn)
 		return false;
 	}
 	conn->state = CONN_LINGERING;
-	conn->until_ns = linger_ns < 0 ? 0 : conn->shard->now_ns + (uint64_t)linger_ns;
-	if (conn->until_ns != 0) {
-		rli_conn_deadline_by(conn, conn->until_ns);
-	}
+	conn->until_ns = conn_deadline_after(conn->shard->now_ns, conn->linger_ms);
+	rli_conn_deadline_by(conn, conn->until_ns);
 	return true;
 }
 
@@ -222,6 +219,7 @@ close_finish(struct conn *conn)
 
 	RL_ASSERT(op_is_idle(&conn->recv) && op_is_idle(&conn->send) && op_is_idle(&conn->control));
 	RL_ASSERT(conn->lent_first == BUFRING_NONE && conn->arrived_first == NULL);
+	RL_ASSERT(conn->held_bytes == 0);
 	RL_ASSERT(conn->out_first == NULL && conn->pending == NULL && conn->connect == NULL);
 	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
 		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */

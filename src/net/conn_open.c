@@ -13,6 +13,7 @@
 #include "net/addr.h"
 #include "net/conn.h"
 #include "net/sys.h"
+#include "net/tcp.h"
 
 /* A Unix listener whose backlog is full answers at once, where TCP would keep us waiting. */
 #define CONNECT_RETRY_NS 10000000 /* 10 ms */
@@ -233,6 +234,23 @@ conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_se
 	return 0;
 }
 
+/* What the options say of a socket that was just made: 0, or the kernel's answer, logged. */
+static int
+conn_tell_socket(const struct rl_shard *shard, int fd, const struct rl_tcp_options *options)
+{
+	struct tcp_settings settings;
+	int rc;
+
+	rli_tcp_settings_conn(&settings, options);
+	rc = rli_sys_tcp_set(fd, &settings);
+	if (rc != 0) {
+		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
+			"connection options: the kernel refused %s (%s)", settings.failed,
+			rli_errno_text(rc));
+	}
+	return rc;
+}
+
 int
 rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def *def, void *arg,
 	     const struct rl_conn_options *options, rl_actor_id *id)
@@ -259,6 +277,9 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 	if (rc == 0) {
 		rc = rli_url_parse(&url, text, URL_CONNECT, shard->log);
 	}
+	if (rc == 0 && url.is_unix) {
+		rc = rli_tcp_options_check_unix(&setup.options->tcp, shard->log);
+	}
 	if (rc != 0) {
 		return rc;
 	}
@@ -270,7 +291,12 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 	if (setup.fd < 0) {
 		return setup.fd;
 	}
-	rc = conn_open_on(shard, &url, &setup, id);
+	if (!url.is_unix) {
+		rc = conn_tell_socket(shard, setup.fd, &setup.options->tcp);
+	}
+	if (rc == 0) {
+		rc = conn_open_on(shard, &url, &setup, id);
+	}
 	if (rc != 0) {
 		rli_sys_close(setup.fd);
 	}

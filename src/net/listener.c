@@ -132,8 +132,8 @@ listener_back_off(struct listener *listener, int error)
 {
 	struct rl_shard *shard = listener->shard;
 
-	if (listener->state != LISTENER_OPEN) {
-		return;
+	if (listener->state != LISTENER_OPEN || listener->backoff.armed) {
+		return; /* the others that were in flight say the same */
 	}
 	listener->backoff_ns *= 2;
 	if (listener->backoff_ns < BACKOFF_MIN_NS) {
@@ -143,8 +143,9 @@ listener_back_off(struct listener *listener, int error)
 	}
 	rli_wheel_start(&shard->wheel, &listener->backoff, shard->now_ns + listener->backoff_ns);
 	rli_log_limited(shard->log, &shard->net->limit_accept, shard->now_ns, RL_LOG_WARN,
-			(int)shard->id, "can't accept (%s); trying again in %u ms",
-			rli_errno_text(error), (unsigned)(listener->backoff_ns / 1000000));
+			(int)shard->id, "can't accept (%s%s); trying again in %u ms",
+			rli_errno_text(error), accept_remedy(error),
+			(unsigned)(listener->backoff_ns / 1000000));
 }
 
 static void
@@ -157,6 +158,7 @@ accept_failed(struct accept *accept, int error)
 		return;
 	}
 	counters_add(&shard->counters, accept_errors, 1);
+	listener->errors++;
 	switch (error) {
 	case -ENFILE:
 		counters_add(&shard->counters, accept_enfile, 1);
@@ -177,6 +179,9 @@ accept_failed(struct accept *accept, int error)
 		listener->state = LISTENER_CLOSING;
 		break;
 	default:
+		if (listener->errors % ACCEPT_ERRORS == 0 && !RL_MUTANT(ACCEPT_DENIED_SPINS)) {
+			listener_back_off(listener, error);
+		}
 		break; /* one connection's trouble: accept the next */
 	}
 }
@@ -189,6 +194,37 @@ listener_is_full(const struct listener *listener)
 
 	return shard->config->conns_policy == RL_CONNS_PAUSE &&
 	       shard->net->conns_count == shard->config->conns_max;
+}
+
+static void
+listener_log_paused(const struct listener *listener)
+{
+	struct rl_shard *shard = listener->shard;
+
+	rli_log_limited(shard->log, &shard->net->limit_full, shard->now_ns, RL_LOG_WARN,
+			(int)shard->id,
+			"conns_max = %u is reached: new connections wait in the backlog",
+			shard->config->conns_max);
+}
+
+/* A socket that was accepted goes at once; rli_conn_create() has answered @rc. */
+static void
+listener_log_refused(const struct listener *listener, int rc)
+{
+	struct rl_shard *shard = listener->shard;
+	struct net *net = shard->net;
+
+	if (net->conns_count == shard->config->conns_max) {
+		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id,
+				"conns_max = %u is reached: new connections are refused",
+				shard->config->conns_max);
+	} else {
+		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id, "a connection is refused (%s%s)",
+				rli_errno_text(rc),
+				rc == -ENOBUFS ? "; actors_max is reached" : "");
+	}
 }
 
 static void
@@ -216,6 +252,7 @@ listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const voi
 	int rc = rli_conn_create(shard, &setup, &conn);
 
 	if (rc != 0) {
+		listener_log_refused(listener, rc);
 		return rc;
 	}
 	if (listener_wants_addr(listener)) {
@@ -236,6 +273,7 @@ accept_opened(struct accept *accept, int fd)
 	bool fixed = listener_is_fixed(listener);
 
 	listener->backoff_ns = 0;
+	listener->errors = 0;
 	if (listener->state == LISTENER_OPEN && listener_is_full(listener)) {
 		accept->held_fd = fd; /* waits here as it would in the backlog */
 		return;
@@ -327,6 +365,9 @@ listener_may_accept(const struct listener *listener)
 	    (listener->backoff.armed && !RL_MUTANT(ACCEPT_NO_BACKOFF))) {
 		return false;
 	}
+	if (listener->backoff_ns != 0 && listener->armed > 0) {
+		return false; /* one finds out whether it goes on, for all of them */
+	}
 	if (shard->config->conns_policy == RL_CONNS_REFUSE) {
 		return true;
 	}
@@ -401,6 +442,8 @@ rli_listener_flush(struct listener *listener)
 	}
 	if (listener->state == LISTENER_CLOSING) {
 		listener_close(listener);
+	} else if (listener->fd >= 0 && listener_is_full(listener)) {
+		listener_log_paused(listener); /* else the acceptor says so */
 	}
 	return true;
 }

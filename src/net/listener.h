@@ -8,6 +8,7 @@
 #ifndef RINGLINE_NET_LISTENER_INTERNAL_H
 #define RINGLINE_NET_LISTENER_INTERNAL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,13 +47,30 @@ struct listener {
 	struct rl_listener_options options;
 	struct accept *accepts; /* all of its accepts, linked by next */
 	struct timer backoff; /* until then nothing is accepted */
-	uint64_t backoff_ns;
+	uint64_t backoff_ns; /* the last one, until an accept succeeds */
+	uint32_t errors; /* in a row */
 	uint32_t armed; /* accepts in flight */
 	struct control *closed; /* whom rli_listener_closed() tells; NULL: nobody */
 	int fd; /* -1: the acceptor's */
 	uint8_t state; /* enum listener_state */
 	bool is_unix;
 };
+
+#define ACCEPT_ERRORS 16 /* in a row: more are no single connection's trouble */
+
+/* What a log line about @error of an accept should say to whoever can do something about it. */
+static inline const char *
+accept_remedy(int error)
+{
+	switch (error) {
+	case -EMFILE:
+		return "; raise RLIMIT_NOFILE (ulimit -n)";
+	case -ENFILE:
+		return "; raise fs.file-max";
+	default:
+		return "";
+	}
+}
 
 struct listener_setup {
 	const struct rl_actor_def *def;

@@ -52,6 +52,8 @@ struct net {
 	bool listeners_dirty;
 	bool handover_over; /* nothing comes from the acceptor any more */
 	struct log_limit limit_accept;
+	struct log_limit limit_starved;
+	struct log_limit limit_full;
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */

@@ -12,6 +12,7 @@
 
 #include <ringline/conn.h>
 
+#include "net/tcp.h"
 #include "net/url.h"
 
 enum sys_listen {
@@ -21,9 +22,11 @@ enum sys_listen {
 
 /*
  * A listening socket on @url: TCP with SO_REUSEADDR and TCP_NODELAY (inherited by what is
- * accepted), close-on-exec. The descriptor, or a negative errno.
+ * accepted) and what @tcp says (NULL, or a Unix URL: nothing), close-on-exec. The descriptor, or a
+ * negative errno.
  */
-int rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how);
+int rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
+		   struct tcp_settings *tcp);
 
 /*
  * The next connection of a socket that listens alone, without waiting for one: a blocking
@@ -77,7 +80,12 @@ int rli_sys_bound(int fd, struct url *url);
  */
 int rli_sys_socket(const struct url *url);
 
-/* TCP_NODELAY and the like on an accepted plain descriptor are inherited; this only closes. */
+/*
+ * Tell a TCP socket all that @tcp says, before it connects or listens (a window is scaled then). 0,
+ * or a negative errno with tcp->failed. Where the kernel cut a buffer, that setting's got says it.
+ */
+int rli_sys_tcp_set(int fd, struct tcp_settings *tcp);
+
 void rli_sys_close(int fd);
 
 #endif

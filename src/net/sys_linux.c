@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,8 +74,48 @@ sys_bind(int fd, const struct url *url)
 	return 0;
 }
 
+/* The kernel doubles what it was asked for, or gives less without a word. */
+static void
+sys_buffer_got(int fd, struct tcp_setting *setting)
+{
+	socklen_t len = sizeof(setting->got);
+	int got = 0;
+
+	if (setting->level != SOL_SOCKET ||
+	    (setting->option != SO_RCVBUF && setting->option != SO_SNDBUF)) {
+		return;
+	}
+	if (getsockopt(fd, SOL_SOCKET, setting->option, &got, &len) == 0 &&
+	    got / 2 < setting->value) {
+		setting->got = got / 2;
+	}
+}
+
 int
-rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how)
+rli_sys_tcp_set(int fd, struct tcp_settings *tcp)
+{
+	for (uint32_t i = 0; i < tcp->count; i++) {
+		struct tcp_setting *setting = &tcp->list[i];
+
+		if (setsockopt(fd, setting->level, setting->option, &setting->value,
+			       sizeof(setting->value)) != 0) {
+			tcp->failed = setting->name;
+			return -errno;
+		}
+		sys_buffer_got(fd, setting);
+	}
+	if (tcp->congestion[0] != '\0' &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, tcp->congestion,
+		       (socklen_t)strlen(tcp->congestion)) != 0) {
+		tcp->failed = "tcp.congestion";
+		return -errno;
+	}
+	return 0;
+}
+
+int
+rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
+	       struct tcp_settings *tcp)
 {
 	int fd = sys_socket(url, how == SYS_LISTEN_ALONE ? SOCK_NONBLOCK : 0);
 	int rc;
@@ -83,6 +124,9 @@ rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how)
 		return fd;
 	}
 	rc = url->is_unix ? 0 : sys_listen_options(fd, how);
+	if (rc == 0 && !url->is_unix && tcp != NULL) {
+		rc = rli_sys_tcp_set(fd, tcp);
+	}
 	if (rc == 0) {
 		rc = sys_bind(fd, url);
 	}

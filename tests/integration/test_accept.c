@@ -122,6 +122,8 @@ full_shards_refuse_together(void **state)
 		served(fds[i]);
 		client_close(fds[i]);
 	}
+	rig_assert_logged_slowly(rig, "conns_max = 3 is reached on every shard: new connections "
+				      "are refused");
 	rig_end(rig);
 	assert_int_equal(rig->stats.refused, 20);
 	assert_int_equal(rig->stats.accepted, 3 * rig->shards + 1);
@@ -152,6 +154,8 @@ full_shards_pause_together(void **state)
 		client_close(fds[i]);
 		rig_await(rig, probe->stops, i + 1);
 	}
+	rig_assert_logged_slowly(rig, "conns_max = 2 is reached on every shard: new connections "
+				      "wait in the backlog");
 	rig_end(rig);
 	assert_int_equal(rig->stats.refused, 0);
 	assert_int_equal(rig->stats.accepted, RIG_COUNT(fds));

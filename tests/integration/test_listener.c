@@ -54,6 +54,11 @@ conns_max_refuse_closes_the_next_at_once(void **state)
 		client_close(fds[i]);
 	}
 	rig_await(rig, probe->stops, 5);
+	rig_assert_logged_slowly(rig, rig->threads > rig->shards
+					      ? "conns_max = 4 is reached on every shard: new "
+						"connections are refused"
+					      : "conns_max = 4 is reached: new connections are "
+						"refused");
 	rig_end(rig);
 	assert_int_equal(rig->stats.refused, 30);
 	assert_int_equal(rig->stats.accepted, 5);
@@ -79,6 +84,7 @@ conns_max_pause_lets_the_next_wait(void **state)
 		client_close(fds[i]);
 		rig_await(rig, probe->stops, i + 1);
 	}
+	rig_assert_logged_slowly(rig, "new connections wait in the backlog");
 	rig_end(rig);
 	assert_int_equal(rig->stats.refused, 0);
 	assert_int_equal(rig->stats.accepted, 12);

@@ -67,7 +67,7 @@ accept_gone(int32_t res)
 	}
 }
 
-/* Out of something: no connection is taken. */
+/* Out of something, or forbidden: no connection is taken. */
 static int32_t
 accept_fault(void)
 {
@@ -75,10 +75,9 @@ accept_fault(void)
 		enum sim_fault fault;
 		int32_t res;
 	} faults[] = {
-		{ FAULT_ACCEPT_EMFILE, -EMFILE },
-		{ FAULT_ACCEPT_ENFILE, -ENFILE },
-		{ FAULT_ACCEPT_ENOMEM, -ENOMEM },
-		{ FAULT_ACCEPT_ENOBUFS, -ENOBUFS },
+		{ FAULT_ACCEPT_EMFILE, -EMFILE }, { FAULT_ACCEPT_ENFILE, -ENFILE },
+		{ FAULT_ACCEPT_ENOMEM, -ENOMEM }, { FAULT_ACCEPT_ENOBUFS, -ENOBUFS },
+		{ FAULT_ACCEPT_EACCES, -EACCES }, /* a security module says so, to all of them */
 	};
 
 	if (sim_world.now_ns < sk.accept_gone_until_ns && !sim_world.healed) {

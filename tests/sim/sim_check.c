@@ -142,10 +142,32 @@ check_mesh(struct rl_shard *shard)
 	}
 }
 
+/* INV-10: what a connection counts as its own is what it has of the pool. */
+static void
+check_output(const struct rl_shard *shard)
+{
+	for (uint32_t slot = 0; slot < shard->net->conns.slots_used; slot++) {
+		const struct conn *conn = rli_slab_at(&shard->net->conns, slot);
+		const struct chunk *chunk = conn->state == CONN_FREE ? NULL : conn->out_first;
+		uint32_t bytes = 0;
+		uint32_t held = 0;
+
+		for (; chunk != NULL; chunk = chunk->next) {
+			bytes += chunk->end - chunk->start;
+			held += chunk->capacity;
+		}
+		sim_check(conn->state == CONN_FREE ||
+				  (bytes == conn->out_bytes && held == conn->held_bytes),
+			  "INV-10: %u bytes in chunks of %u, counted as %u and %u", bytes, held,
+			  conn->out_bytes, conn->held_bytes);
+	}
+}
+
 void
 sim_check_turn_end(struct rl_shard *shard)
 {
 	check_mesh(shard);
+	check_output(shard);
 	check_buffers(shard);
 	check_spin(shard);
 	sim_check(COUNTER(shard, cqes_unknown) == 0, "a completion was nobody's");

@@ -36,6 +36,7 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_ACCEPT_ENFILE] = { "accept_enfile", 2000 },
 	[FAULT_ACCEPT_ENOMEM] = { "accept_enomem", 2000 },
 	[FAULT_ACCEPT_ENOBUFS] = { "accept_enobufs", 2000 },
+	[FAULT_ACCEPT_EACCES] = { "accept_eacces", 1000 },
 	[FAULT_ACCEPT_ECONNABORTED] = { "accept_econnaborted", 4000 },
 	[FAULT_ACCEPT_EPERM] = { "accept_eperm", 2000 },
 	[FAULT_ACCEPT_NETWORK] = { "accept_network", 3000 },

@@ -86,6 +86,9 @@ void sim_link_reset(struct sim_link *link, enum link_side side);
 /* Memory may fail in this world, or the receive limit be reached. */
 void sim_links_memory_may_fail(bool may);
 
+/* Some of those that come have much for their clients. */
+void sim_links_large(bool large);
+
 /* The same by tag of a socket. */
 void sim_link_disturb(uint32_t tag);
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "system.h"
+
 #include "sim_actor.h"
 #include "sim_check.h"
 #include "sim_front.h"
@@ -37,6 +39,7 @@ struct run {
 	uint32_t openers_count;
 	uint64_t number; /* of the foreign thread's last message */
 	uint32_t links_max;
+	uint32_t pool_spans; /* of the send memory; 0: more than they need */
 	uint32_t poke; /* how often a foreign thread makes talkers talk, in 65536 */
 	bool over; /* no new links */
 };
@@ -82,6 +85,11 @@ run_config(void)
 	config.recv_pending_max_bytes = (uint32_t)sim_between(1024, 8192);
 	config.send_pool_bytes = 16 * 1024 * 1024;
 	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
+	if (sim_below(8) == 0) {
+		run.pool_spans = (uint32_t)sim_between(8, 24);
+		config.send_high_bytes = (uint32_t)sim_between(70000, 150000);
+		sim_links_large(true);
+	}
 	config.send_low_bytes = (uint32_t)sim_between(1, config.send_high_bytes / 2);
 	config.send_cap_bytes = config.send_high_bytes + config.recv_pending_max_bytes +
 				config.recv_buffer_bytes + (uint32_t)sim_below(65536) + 4096;
@@ -394,6 +402,19 @@ run_memory_may_fail(void)
 	       0;
 }
 
+/*
+ * So little send memory, and such long replies, that connections wait for it and are held to their
+ * shares. The pool's own rules allow for no pool so small.
+ */
+static void
+run_shrink_pools(const struct rl_config *config)
+{
+	for (uint32_t i = 0; run.pool_spans > 0 && i < config->shards; i++) {
+		rli_system_shard(sim_system(), i)->send_pool.spans_max = run.pool_spans;
+	}
+	sim_actors_memory_may_fail(run_memory_may_fail() || run.pool_spans > 0);
+}
+
 static struct sim_run_result
 run_result(void)
 {
@@ -441,11 +462,11 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	sim_talk_reset(config.shards);
 	sim_slow((uint32_t)sim_below(config.shards), sim_coin() ? 64000 : 0);
 	sim_links_memory_may_fail(run_memory_may_fail());
-	sim_actors_memory_may_fail(run_memory_may_fail());
 	if (run_start(&config) != 0) {
 		sim_finish(false); /* refused by a fault: nothing may be left */
 		return run_result();
 	}
+	run_shrink_pools(&config);
 	sim_world.foreign = run_foreign;
 	run_open_listeners();
 	run_open_remotes();

@@ -11,11 +11,13 @@
 #include "sim_kernel.h"
 
 int
-rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how)
+rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
+	       struct tcp_settings *tcp)
 {
 	struct sk_sock *sock;
 	int fd;
 
+	(void)tcp; /* nothing of the simulated network depends on it */
 	if (sim_fault(FAULT_SOCKET_EMFILE)) {
 		return -EMFILE;
 	}
@@ -147,4 +149,12 @@ void
 rli_sys_close(int fd)
 {
 	sim_check(sk_fd_close(fd) == 0, "a descriptor was closed that is not open");
+}
+
+int
+rli_sys_tcp_set(int fd, struct tcp_settings *tcp)
+{
+	(void)tcp;
+	sim_check(sk_fd_file(fd) != NULL, "a descriptor is told an option that is not open");
+	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Turns, listeners with both policies at conns_max, graceful end and abort, deadlines and their
- * reasons. Scripted, with a kernel that behaves.
+ * Turns, listeners with both policies at conns_max, graceful end and abort. Scripted, with a kernel
+ * that behaves.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -349,77 +349,6 @@ reset_by_the_peer_is_told(void **state)
 	scene_end();
 }
 
-/* ---- deadlines */
-
-static void
-idle_connection_times_out(void **state)
-{
-	struct rl_conn_options options = { .idle_timeout_ns = RL_SEC(5) };
-	struct scene scene = { 0 };
-	struct sk_sock *peer;
-	uint64_t since;
-
-	(void)state;
-	scene_listen(&scene, TCP, &options);
-	peer = scene_connect(&scene);
-	sim_advance_ns((uint64_t)RL_SEC(4));
-	scene_write(peer, "x");
-	sim_settle();
-	since = sim_world.now_ns;
-	sim_advance_ns((uint64_t)RL_SEC(4));
-	assert_int_equal(scene.live, 1);
-	sim_advance_ns((uint64_t)RL_SEC(2));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
-	assert_in_range(scene.stop_ns - since, RL_MS(4990), RL_MS(5010));
-	scene_close(peer);
-	scene_end();
-}
-
-static void
-silent_client_misses_its_first_byte(void **state)
-{
-	struct rl_conn_options options = { .first_byte_timeout_ns = RL_SEC(1) };
-	struct scene scene = { 0 };
-	struct sk_sock *peer;
-	struct sk_sock *silent;
-
-	(void)state;
-	scene_listen(&scene, TCP, &options);
-	peer = scene_connect(&scene);
-	silent = scene_connect(&scene);
-	scene_write(peer, "x");
-	sim_advance_ns((uint64_t)RL_SEC(2));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_FIRST_BYTE], 1);
-	assert_int_equal(scene.live, 1);
-	scene_close(peer);
-	scene_close(silent);
-	scene_end();
-}
-
-static void
-peer_that_takes_nothing_stalls(void **state)
-{
-	static uint8_t bytes[150000];
-	struct scene scene = { 0 };
-	struct sk_sock *peer;
-
-	(void)state;
-	scene_listen(&scene, TCP, NULL);
-	peer = scene_connect(&scene);
-	scene_write_bytes(peer, bytes, sizeof(bytes));
-	sim_advance_ns((uint64_t)RL_SEC(29));
-	/* a byte that is taken is progress */
-	assert_true(scene_drain(peer) > 0);
-	sim_advance_ns((uint64_t)RL_SEC(29));
-	assert_int_equal(scene.live, 1);
-	scene_write_bytes(peer, bytes, sizeof(bytes));
-	sim_advance_ns((uint64_t)RL_SEC(100));
-	assert_int_equal(scene.live, 0);
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_STALL], 1);
-	scene_close(peer);
-	scene_end();
-}
-
 int
 main(void)
 {
@@ -439,9 +368,6 @@ main(void)
 		CASE(abort_resets_and_discards),
 		CASE(failing_handler_resets_and_says_why),
 		CASE(reset_by_the_peer_is_told),
-		CASE(idle_connection_times_out),
-		CASE(silent_client_misses_its_first_byte),
-		CASE(peer_that_takes_nothing_stalls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -258,6 +258,27 @@ mesh_fill(uint32_t from, uint32_t to)
 	}
 }
 
+/* The home's answer has come to the shard of @actor; its handler has not run since. */
+static inline void
+bed_turn_until_granted(uint32_t home, const struct rl_actor *actor)
+{
+	if (home != actor->shard->id) { /* else it was granted at once */
+		rli_actors_flush_mesh(actor->shard);
+		bed_turn(home);
+		rli_shard_current = actor->shard;
+		(void)rli_actors_drain_mesh(actor->shard, 4096);
+	}
+}
+
+static inline uint64_t
+names_lost(uint32_t shard)
+{
+	struct rl_stats stats = { 0 };
+
+	rli_counters_sum(&bed.shards[shard].counters, &stats);
+	return stats.names_lost;
+}
+
 static inline const struct told *
 told(const struct rl_actor *actor)
 {

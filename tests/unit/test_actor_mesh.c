@@ -187,6 +187,36 @@ room_is_told_once_after_a_refusal(void **state)
 	}
 }
 
+/*
+ * A refused send looks for a notice that it is owed already in front of all others only: something
+ * that looks like one behind the first of them is not seen.
+ */
+static void
+room_wanted_walks_no_other_notices(void **state)
+{
+	struct rl_actor *from = bed_spawn(0);
+	struct rl_actor *to = bed_spawn(1);
+	struct room decoys[2] = { { .actor = from, .shard = 1 }, { .actor = from, .shard = 1 } };
+	rl_monitor_id monitor;
+
+	(void)state;
+	bed_settle();
+	assert_int_equal(bed_monitor(from, id_pack(9, 0, 9), NULL), 0); /* a notice: nobody's id */
+	assert_int_equal(bed_monitor(from, to->id, &monitor), 0); /* held */
+	rli_tie_init(&decoys[0].tie, TIE_ROOM, &from->notices);
+	rli_tie_init(&decoys[1].tie, TIE_ROOM, &from->held);
+	(void)bed_fill(from, to->id);
+	assert_int_equal(bed_send(from, to->id, 1), -EAGAIN);
+	list_remove(&decoys[0].tie.node);
+	list_remove(&decoys[1].tie.node);
+	assert_int_equal(from->rooms_owed, 1);
+	assert_int_equal(bed_send(from, to->id, 1), -EAGAIN);
+	assert_int_equal(from->rooms_owed, 1);
+	bed_settle();
+	(void)bed_only(from, RL_MSG_ROOM);
+	(void)bed_only(from, RL_MSG_DOWN);
+}
+
 /* Notify from an actor's handler is refused the same way. */
 static void
 room_is_told_after_a_refused_notification(void **state)
@@ -464,6 +494,7 @@ main(void)
 		on_bed(report_for_who_has_ended_is_dropped),
 		on_bed(report_answered_with_a_failure_ends_the_actor),
 		on_bed(room_is_told_once_after_a_refusal),
+		on_bed(room_wanted_walks_no_other_notices),
 		on_bed(room_is_told_after_a_refused_notification),
 		on_bed(room_is_not_told_after_a_refusal_to_nobody),
 		on_bed(room_is_told_in_the_order_of_refusals),

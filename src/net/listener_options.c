@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Each option's range, as a table, and what does not go together. Nothing is clamped.
+ */
+#include "net/listener_options.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/conn.h"
+#include "net/tcp.h"
+
+#define OPTION_AT(field) #field, offsetof(struct rl_listener_options, field)
+
+static const struct option_range listener_ranges[] = {
+	{ OPTION_AT(defer_accept_s), 1, 255 }, /* more than any client's patience */
+	{ OPTION_AT(fastopen_queue), 1, 65535 }, /* as of a backlog */
+};
+
+int
+rli_listener_options_check(const struct rl_listener_options *options, const struct log *log)
+{
+	int rc = rli_conn_options_check(&options->conn, log);
+
+	if (rc == 0) {
+		rc = rli_option_ranges_check(listener_ranges,
+					     sizeof(listener_ranges) / sizeof(listener_ranges[0]),
+					     options, log);
+	}
+	return rc;
+}
+
+static int
+options_refuse_unix(const struct log *log, const char *name)
+{
+	rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "options: %s: a Unix listener has no such option",
+		name);
+	return -EINVAL;
+}
+
+int
+rli_listener_options_check_url(const struct rl_listener_options *options, bool is_unix,
+			       const struct log *log)
+{
+	if (!is_unix) {
+		return 0;
+	}
+	if (options->defer_accept_s != 0) {
+		return options_refuse_unix(log, "defer_accept_s");
+	}
+	if (options->fastopen_queue != 0) {
+		return options_refuse_unix(log, "fastopen_queue");
+	}
+	return rli_tcp_options_check_unix(&options->conn.tcp, log);
+}
+
+/* Modes are read and written in octal. */
+int
+rli_listener_options_check_unix(const struct rl_listener_options *options, const struct url *url,
+				const struct log *log)
+{
+	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
+
+	if (options->peer_cred && !url->is_unix) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"options: peer_cred: only Unix sockets have peers that the kernel knows");
+		return -EINVAL;
+	}
+	if (options->unix_mode > 0777 || (options->unix_mode != 0 && !has_file)) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"options: unix_mode = %#o: must be 0 (by the umask), or 01 to 0777 for the "
+			"file of a unix:/path",
+			options->unix_mode);
+		return -EINVAL;
+	}
+	return 0;
+}

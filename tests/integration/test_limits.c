@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Proved: a server that hits a limit goes on: descriptors run out under it and come back, conns_max
+ * is reached with both policies. The peer sees what docs/limits.md says, the log has at most a line
+ * a second with the knob's name, the counter moves, the CPU is idle meanwhile, and connections that
+ * exist notice nothing (pitfalls 85, 86, 91).
+ * How: prlimit(2) on this process, clients that were there before and keep on talking, CPU time of
+ * the process.
+ * Not proved: each errno of accept, which the simulator makes.
+ */
+#include "client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HEALTHY	     4
+#define WAITING	     12
+#define WATCHED_NS   400000000ull
+#define BUSY_PERCENT 25
+
+/* Those who were there before, and how long the slowest answer took. */
+struct healthy {
+	int fds[HEALTHY];
+	uint64_t asked;
+	uint64_t slowest_ns;
+};
+
+static void
+healthy_ask(struct healthy *healthy)
+{
+	for (uint32_t i = 0; i < HEALTHY; i++) {
+		uint64_t began_ns = rig_now_ns();
+
+		client_send_text(healthy->fds[i], "still there?");
+		client_recv_text(healthy->fds[i], "still there?");
+		began_ns = rig_now_ns() - began_ns;
+		healthy->asked++;
+		if (began_ns > healthy->slowest_ns) {
+			healthy->slowest_ns = began_ns;
+		}
+	}
+}
+
+static void
+healthy_dial(struct healthy *healthy, const struct rig *rig)
+{
+	*healthy = (struct healthy){ .asked = 0 };
+	for (uint32_t i = 0; i < HEALTHY; i++) {
+		healthy->fds[i] = client_dial(rig->url);
+	}
+	healthy_ask(healthy);
+}
+
+static void
+healthy_close(struct healthy *healthy)
+{
+	healthy_ask(healthy);
+	assert_true(healthy->slowest_ns < 1000000000); /* no request takes a second */
+	for (uint32_t i = 0; i < HEALTHY; i++) {
+		client_close(healthy->fds[i]);
+	}
+}
+
+/* Of this process, which waits in poll(2) while it is asked: /proc takes a descriptor to read. */
+static uint64_t
+cpu_used_ns(void)
+{
+	struct timespec now;
+
+	assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* While nothing is asked of it, the system uses next to no CPU; a busy loop would take all. */
+static void
+assert_idle_meanwhile(struct rig *rig)
+{
+	uint64_t cpu_ns = cpu_used_ns();
+	uint64_t end_ns = rig_now_ns() + WATCHED_NS;
+	uint64_t began_ns = rig_now_ns();
+
+	while (rig_now_ns() < end_ns) {
+		rig_let_pass(rig, 20);
+	}
+	cpu_ns = cpu_used_ns() - cpu_ns;
+	assert_true(cpu_ns * 100 < (rig_now_ns() - began_ns) * BUSY_PERCENT);
+}
+
+/* From now on no descriptor can be made; those that exist are as good as before. */
+static void
+nofile_lower(struct rlimit *before)
+{
+	struct rlimit lowered;
+	int free_fd = dup(STDIN_FILENO);
+
+	assert_true(free_fd >= 0);
+	assert_int_equal(close(free_fd), 0);
+	assert_int_equal(prlimit(getpid(), RLIMIT_NOFILE, NULL, before), 0);
+	lowered = (struct rlimit){ .rlim_cur = (rlim_t)free_fd, .rlim_max = before->rlim_max };
+	assert_int_equal(prlimit(getpid(), RLIMIT_NOFILE, &lowered, NULL), 0);
+}
+
+static void
+nofile_restore(const struct rlimit *before)
+{
+	assert_int_equal(prlimit(getpid(), RLIMIT_NOFILE, before, NULL), 0);
+}
+
+/* Sockets that are made while there are descriptors, and connect when there are none. */
+static void
+waiting_make(int fds[WAITING])
+{
+	for (uint32_t i = 0; i < WAITING; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_true(fds[i] >= 0);
+	}
+}
+
+static void
+waiting_connect(const int fds[WAITING], const char *url)
+{
+	struct client_addr addr = client_addr(url);
+
+	for (uint32_t i = 0; i < WAITING; i++) {
+		const char byte = 'w';
+
+		/* the kernel does the handshake without us */
+		assert_int_equal(connect(fds[i], (const struct sockaddr *)&addr.addr, addr.len), 0);
+		assert_int_equal(send(fds[i], &byte, 1, 0), 1);
+	}
+}
+
+static bool
+has_answer(int fd, int ms)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+
+	return poll(&ready, 1, ms) == 1;
+}
+
+/* How many of them have been served. */
+static uint32_t
+waiting_served(const int fds[WAITING])
+{
+	uint32_t served = 0;
+
+	for (uint32_t i = 0; i < WAITING; i++) {
+		served += has_answer(fds[i], 0);
+	}
+	return served;
+}
+
+/* Twice, because what it learnt the first time must not harm the second. */
+static void
+check_nofile(struct rig *rig, const struct rl_config *config)
+{
+	struct healthy healthy;
+	struct rlimit before;
+	int fds[WAITING];
+
+	rig_start(rig, *config);
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	healthy_dial(&healthy, rig);
+	for (uint32_t round = 1; round <= 2; round++) {
+		uint64_t errors = rig_stats(rig).accept_errors;
+		uint64_t watched_errors;
+
+		waiting_make(fds);
+		nofile_lower(&before);
+		waiting_connect(fds, rig->url);
+		rig_await_stat(rig, accept_errors, errors + 3);
+		healthy_ask(&healthy);
+		errors = rig_stats(rig).accept_errors;
+		assert_idle_meanwhile(rig);
+		watched_errors = rig_stats(rig).accept_errors - errors;
+		healthy_ask(&healthy);
+		/* an accept that was armed before still has the limit of that moment */
+		assert_in_range(waiting_served(fds), 0, rig->shards);
+		nofile_restore(&before);
+		/* 40 ms later each, then 80, 160: some tries by each shard in 400 ms */
+		assert_in_range(watched_errors, 1, 12);
+		for (uint32_t i = 0; i < WAITING; i++) {
+			char byte;
+
+			assert_true(has_answer(fds[i], RIG_PATIENCE_MS));
+			assert_int_equal(recv(fds[i], &byte, 1, 0), 1);
+			client_close(fds[i]);
+		}
+		rig_await(rig, rig->probes[0].stops, (uint64_t)round * WAITING);
+	}
+	rig_assert_logged_slowly(rig, "can't accept (Too many open files; raise RLIMIT_NOFILE");
+	healthy_close(&healthy);
+	rig_await(rig, rig->probes[0].stops, 2 * WAITING + HEALTHY);
+	rig_end(rig);
+	assert_int_equal(rig->stats.accepted, 2 * WAITING + HEALTHY);
+	assert_int_equal(rig->stats.refused, 0);
+}
+
+static void
+nofile_lowered_and_restored_under_an_acceptor(void **state)
+{
+	const struct rl_config config = RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN);
+
+	check_nofile(*state, &config);
+}
+
+static void
+nofile_lowered_and_restored_under_shards_with_plain_files(void **state)
+{
+	const struct rl_config config =
+		RL_CONFIG(.without = RL_FEATURE_FIXED_FILES, .accepts_in_flight = 1);
+
+	check_nofile(*state, &config);
+}
+
+/* An accept into a ring's table needs no descriptor: such a server does not even notice. */
+static void
+nofile_lowered_leaves_fixed_files_alone(void **state)
+{
+	struct rig *rig = *state;
+	struct rlimit before;
+	int fds[WAITING];
+
+	rig_start(rig, RL_CONFIG());
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	waiting_make(fds);
+	nofile_lower(&before);
+	waiting_connect(fds, rig->url);
+	for (uint32_t i = 0; i < WAITING; i++) {
+		assert_true(has_answer(fds[i], RIG_PATIENCE_MS));
+	}
+	nofile_restore(&before);
+	for (uint32_t i = 0; i < WAITING; i++) {
+		client_close(fds[i]);
+	}
+	rig_await(rig, rig->probes[0].stops, WAITING);
+	rig_end(rig);
+	assert_int_equal(rig->stats.accept_errors, 0);
+}
+
+/* Clients come in a stream, and each is turned away at once; nobody else notices. */
+static void
+conns_max_refuses_under_shards(void **state)
+{
+	struct rig *rig = *state;
+	struct healthy healthy;
+	uint64_t refused = 0;
+	uint64_t end_ns;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .conns_max = HEALTHY));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	healthy_dial(&healthy, rig);
+	end_ns = rig_now_ns() + WATCHED_NS;
+	while (rig_now_ns() < end_ns) {
+		fd = client_dial(rig->url);
+		client_expect_fin(fd);
+		client_close(fd);
+		assert_int_equal(rig_stats(rig).refused, ++refused);
+		healthy_ask(&healthy);
+	}
+	rig_assert_idle(rig);
+	rig_assert_logged_slowly(rig, "conns_max = 4 is reached: new connections are refused");
+	healthy_close(&healthy);
+	rig_await(rig, rig->probes[0].stops, HEALTHY);
+	fd = client_dial(rig->url);
+	client_send_text(fd, "served?");
+	client_recv_text(fd, "served?");
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stops, HEALTHY + 1);
+	rig_end(rig);
+}
+
+static void
+conns_max_pauses_under_shards(void **state)
+{
+	struct rig *rig = *state;
+	struct healthy healthy;
+	int fds[WAITING];
+
+	rig_start(rig,
+		  RL_CONFIG(.shards = 1, .conns_max = HEALTHY + 1, .conns_policy = RL_CONNS_PAUSE));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	healthy_dial(&healthy, rig);
+	waiting_make(fds);
+	waiting_connect(fds, rig->url);
+	for (uint32_t i = 0; i < WAITING; i++) {
+		assert_true(has_answer(fds[i], RIG_PATIENCE_MS)); /* first come, first served */
+		if (i == 0) {
+			assert_idle_meanwhile(rig);
+		}
+		healthy_ask(&healthy);
+		assert_false(i + 1 < WAITING && has_answer(fds[i + 1], 5));
+		client_close(fds[i]);
+	}
+	rig_await(rig, rig->probes[0].stops, WAITING);
+	rig_assert_logged_slowly(rig,
+				 "conns_max = 5 is reached: new connections wait in the backlog");
+	healthy_close(&healthy);
+	rig_await(rig, rig->probes[0].stops, WAITING + HEALTHY);
+	rig_end(rig);
+	assert_int_equal(rig->stats.refused, 0);
+	assert_int_equal(rig->stats.accepted, WAITING + HEALTHY);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		rig_case(nofile_lowered_and_restored_under_an_acceptor),
+		rig_case(nofile_lowered_and_restored_under_shards_with_plain_files),
+		rig_case(nofile_lowered_leaves_fixed_files_alone),
+		rig_case(conns_max_refuses_under_shards),
+		rig_case(conns_max_pauses_under_shards),
+	};
+
+	return rig_run("limits", tests);
+}
