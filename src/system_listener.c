@@ -239,28 +239,6 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
-/* What only some URLs can have. */
-static int
-listener_check_unix(const struct opening *opening, const struct url *url, const char *text)
-{
-	const struct rl_listener_options *options = &opening->listener->options;
-	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
-
-	if (options->peer_cred && !url->is_unix) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; peer_cred is for Unix sockets");
-	}
-	if (options->unix_mode != 0 && !has_file) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode is for the file of a unix:/path");
-	}
-	if (options->unix_mode > 0777) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode must be 0 (by the umask) or 0001 to 0777");
-	}
-	return 0;
-}
-
 static int
 listener_open_reserved(struct opening *opening, const char *text)
 {
@@ -273,7 +251,7 @@ listener_open_reserved(struct opening *opening, const char *text)
 		rc = rli_listener_options_check_url(&opening->listener->options, url.is_unix, log);
 	}
 	if (rc == 0) {
-		rc = listener_check_unix(opening, &url, text);
+		rc = rli_listener_options_check_unix(&opening->listener->options, &url, log);
 	}
 	if (rc != 0) {
 		return rc;
