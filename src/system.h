@@ -32,6 +32,7 @@ struct system_listener {
 	const struct rl_actor_def *def;
 	struct rl_listener_options options;
 	struct url bound;
+	struct tls_context *tls; /* NULL: plain */
 	uint32_t generation;
 	bool open;
 	bool busy; /* being opened or closed */

@@ -49,7 +49,7 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(monitors),		STATS_FIELD(downs),
 	STATS_FIELD(names_lost),	STATS_FIELD(spins),
 	STATS_FIELD(spins_hit),		STATS_FIELD(shared_bufs_taken),
-	STATS_FIELD(shared_bufs_freed),
+	STATS_FIELD(shared_bufs_freed), STATS_FIELD(tls_handshakes),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

@@ -72,7 +72,8 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
- *                 unix:/path, unix:@abstract.
+ *                 tls://HOST:PORT, which needs options->conn.tls; unix:/path,
+ *                 unix:@abstract.
  * @param def      What each connection's actor is.
  * @param options  What its connections share; NULL: nothing.
  * @param id       Where the listener's id goes; NULL if not wanted.
@@ -81,7 +82,8 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      system calls on every shard.
  * Returns:   0
- *            -EINVAL  the URL or an option, with one log line naming the offending part
+ *            -EINVAL  the URL, an option or a certificate's file, with one log line naming the
+ *                     offending part
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
  *            -ENOBUFS  no room for another listener (16)
  *            -ESHUTDOWN  the system drains

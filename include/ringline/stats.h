@@ -29,7 +29,8 @@ struct rl_stats {
 	/** Outbound connections begun by rl_conn_open(). */
 	uint64_t opened;
 	/**
-	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"). What an
+	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"), or, with
+	 * TLS, tls_handshakes_max. What an
 	 * acceptor refuses itself, and its accept_errors, are in the sum over all shards only.
 	 */
 	uint64_t refused;
@@ -103,6 +104,8 @@ struct rl_stats {
 	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
 	uint64_t shared_bufs_taken;
 	uint64_t shared_bufs_freed;
+	/** TLS handshakes that were completed, either end. */
+	uint64_t tls_handshakes;
 };
 
 RL_END_DECLS

@@ -9,6 +9,7 @@
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
  *	conn_open.c      outbound
+ *	conn_tls.c       TLS between the stream and the actor, where there is TLS
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.
@@ -22,6 +23,7 @@
 #include <ringline/conn.h>
 
 #include "actor/actor.h"
+#include "net/conn_tls.h"
 #include "net/net.h"
 #include "shard/shard.h"
 
@@ -46,6 +48,12 @@ struct pending {
 	uint8_t data[];
 };
 
+/* The oldest bytes that are not pending. */
+struct slice {
+	const uint8_t *data;
+	uint32_t len;
+};
+
 struct connect;
 
 struct conn {
@@ -66,11 +74,15 @@ struct conn {
 	struct pending *pending;
 	struct chunk *arrived_first;
 	struct chunk *arrived_last;
+	struct conn_tls *tls; /* NULL: plain */
 	uint32_t arrived_bytes;
 	uint16_t lent_first;
 	uint16_t lent_last;
 
-	/* output: out_bytes in all, the first inflight_bytes of them in the kernel's hands */
+	/*
+	 * output: out_bytes in all, the first inflight_bytes of them in the kernel's hands; with
+	 * TLS also what is no record yet, which the list does not have
+	 */
 	struct chunk *out_first;
 	struct chunk *out_last;
 	uint32_t out_bytes;
@@ -82,8 +94,8 @@ struct conn {
 	uint64_t active_ns; /* last byte either way */
 	uint64_t send_since_ns; /* last progress of the output */
 	/*
-	 * The deadline to connect, for the first byte (what is left of it while paused), or to
-	 * linger, as the state says; 0: none.
+	 * The deadline to connect, for a handshake, for the first byte (what is left of it while
+	 * paused), or to linger, as the state says; 0: none.
 	 */
 	uint64_t until_ns;
 	int64_t idle_timeout_ns; /* -1: none */
@@ -117,7 +129,7 @@ struct conn {
 	bool reset : 1; /* close with RST */
 };
 
-_Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
+_Static_assert(sizeof(struct conn) <= 344, "an idle connection and its actor stay below 512 bytes");
 
 /* conn.c */
 
@@ -133,6 +145,8 @@ struct conn_setup {
 	uint8_t sqe_flags;
 	bool is_unix;
 	bool outbound;
+	const struct tls_context *tls; /* NULL: plain */
+	const char *server_name; /* outbound TLS: whom to expect */
 };
 
 int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **out);
@@ -169,6 +183,10 @@ bool rli_conn_recv_is_held(const struct conn *conn);
 uint16_t rli_conn_lent_pop(struct conn *conn);
 
 /* conn_input.c */
+
+/* What was received and not taken yet, ciphertext with TLS; empty: nothing. And take some of it. */
+struct slice rli_conn_input_front(const struct conn *conn);
+void rli_conn_input_take(struct conn *conn, uint32_t bytes);
 
 /* Something can be delivered; and deliver it. */
 bool rli_conn_recv_is_due(const struct conn *conn);
@@ -232,6 +250,13 @@ void rli_conn_deadline_resume(struct conn *conn);
 
 /* The timer came (TIMER_CONN). */
 void rli_conn_deadline_due(struct timer *timer);
+
+/* TLS, and its handshake is not done. */
+static inline bool
+conn_is_shaking(const struct conn *conn)
+{
+	return conn->tls != NULL && !conn->tls->session.ready;
+}
 
 /* conn_open.c */
 

@@ -135,7 +135,8 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
 		return send_refused(conn, len);
 	}
-	if (!output_append(conn, data, len)) {
+	if (conn->tls != NULL ? !rli_conn_tls_queue(conn, data, len)
+			      : !output_append(conn, data, len)) {
 		return send_starved(conn, len);
 	}
 	rli_conn_mark(conn);
@@ -174,6 +175,9 @@ void
 rli_conn_send_discard(struct conn *conn)
 {
 	RL_ASSERT(op_is_idle(&conn->send));
+	if (conn->tls != NULL) {
+		rli_conn_tls_discard(conn);
+	}
 	output_consume(conn, conn->out_bytes);
 }
 
@@ -310,7 +314,10 @@ rli_conn_send_flush(struct conn *conn)
 	if (conn->stalled) {
 		return rli_op_cancel(shard, &conn->send);
 	}
-	if (conn->out_bytes == 0 || (!op_is_idle(&conn->send) && !RL_MUTANT(TWO_SENDS))) {
+	if (conn->tls != NULL) {
+		rli_conn_tls_flush(conn);
+	}
+	if (conn->out_first == NULL || (!op_is_idle(&conn->send) && !RL_MUTANT(TWO_SENDS))) {
 		return true;
 	}
 	sqe = send_prepare(conn, &bytes);
@@ -399,6 +406,7 @@ rli_conn_send_retry(struct rl_shard *shard)
 {
 	struct list_node *node;
 
+	rli_conn_tls_feed(shard, true);
 	while ((node = list_pop_front(&shard->net->starved)) != NULL) {
 		rli_actor_ready(list_entry(node, struct conn, starved)->actor);
 	}

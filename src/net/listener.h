@@ -17,6 +17,7 @@
 #include "shard/shard.h"
 
 struct listener;
+struct tls_context;
 
 /* One accept request; or, while refused_fd is set, the close of a socket that was turned away. */
 struct accept {
@@ -52,6 +53,7 @@ struct listener {
 	int fd; /* -1: the acceptor's */
 	uint8_t state; /* enum listener_state */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain */
 };
 
 struct listener_setup {
@@ -59,6 +61,7 @@ struct listener_setup {
 	const struct rl_listener_options *options;
 	int fd; /* -1: none, the acceptor has it */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain; until the listener has closed */
 };
 
 /*
