@@ -215,6 +215,18 @@ struct rl_config {
 	 * up. Default 4: so many hosts whose name servers don't answer hold up no other.
 	 */
 	uint32_t resolvers;
+	/** Deadline of a TLS handshake; -1: none. Default 10 s. */
+	int64_t tls_handshake_timeout_ns;
+	/**
+	 * TLS handshakes under way per shard, 1 to 2^24 - 1. Default 4096: 10 KB each or so. One
+	 * more: accepting, refused; opening, -ENOBUFS.
+	 */
+	uint32_t tls_handshakes_max;
+	/**
+	 * Steps of handshakes per turn, 1 to 65536; the others wait for the next. Default 8: one
+	 * that signs takes 0.1 to 1 ms, and all else on the shard waits for it.
+	 */
+	uint32_t tls_handshake_steps_max;
 };
 
 /** A configuration with the given fields, everything else at its default. */
