@@ -69,7 +69,8 @@ endfunction()
 # entry <label>.<name>. LIBS is what it tests: by default ringline_sim for label sim, and
 # ringline_internal otherwise; cmocka comes along. FALLBACKS makes one more entry for each item of
 # RINGLINE_FALLBACKS, <label>.<name>.without_<item>, with RL_TEST_WITHOUT=<item> in its environment;
-# ROUND_ROBIN one more, <label>.<name>.round_robin, with RL_TEST_ACCEPT=round_robin.
+# ROUND_ROBIN one for each mode with an acceptor, <label>.<name>.round_robin and .least_loaded, with
+# RL_TEST_ACCEPT=<mode>.
 function(rl_test label name)
   cmake_parse_arguments(PARSE_ARGV 2 arg "FALLBACKS;ROUND_ROBIN" "TIMEOUT;PROCESSORS" "SOURCES;LIBS;ARGS;ENV")
   if(arg_UNPARSED_ARGUMENTS)
@@ -106,7 +107,7 @@ function(rl_test label name)
 
   set(runs "${label}.${name}")
   if(arg_ROUND_ROBIN)
-    list(APPEND runs "${label}.${name}.round_robin")
+    list(APPEND runs "${label}.${name}.round_robin" "${label}.${name}.least_loaded")
   endif()
   if(arg_FALLBACKS AND RL_TEST_FALLBACKS)
     foreach(fallback IN LISTS RINGLINE_FALLBACKS)
@@ -118,8 +119,8 @@ function(rl_test label name)
     set(env ${arg_ENV})
     if(run MATCHES "\\.without_(.+)$")
       list(APPEND env "RL_TEST_WITHOUT=${CMAKE_MATCH_1}")
-    elseif(run MATCHES "\\.round_robin$")
-      list(APPEND env "RL_TEST_ACCEPT=round_robin")
+    elseif(run MATCHES "\\.(round_robin|least_loaded)$")
+      list(APPEND env "RL_TEST_ACCEPT=${CMAKE_MATCH_1}")
     endif()
     rl_test_properties(${run} ${label} ${arg_TIMEOUT} ${env})
     set_tests_properties(${run} PROPERTIES PROCESSORS ${arg_PROCESSORS})

@@ -6,6 +6,7 @@
 #ifndef RINGLINE_CONFIG_INTERNAL_H
 #define RINGLINE_CONFIG_INTERNAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,13 @@ struct config {
 	uint32_t files_max; /* fixed-file table of a shard: connections, accepts in flight */
 	uint32_t listeners_max;
 };
+
+/* One thread accepts for all shards. */
+static inline bool
+config_has_acceptor(const struct rl_config *user)
+{
+	return user->accept_mode != RL_ACCEPT_PER_SHARD;
+}
 
 /* Enough for any line that rli_config_describe() writes but for the strangest lists of CPUs. */
 #define CONFIG_TEXT_MAX 512

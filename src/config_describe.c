@@ -76,6 +76,8 @@ rli_config_describe(const struct config *config, char *out, size_t size)
 	describe_bytes(&line, "), buffers ", user->buf_pool_bytes);
 	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
 		describe_add(&line, ", round_robin");
+	} else if (user->accept_mode == RL_ACCEPT_LEAST_LOADED) {
+		describe_add(&line, ", least_loaded");
 	}
 	if (user->without != 0) {
 		describe_add(&line, ", without 0x%x", user->without);

@@ -120,7 +120,7 @@ static const struct config_deadline config_deadlines[] = {
 
 static const struct config_choice config_choices[] = {
 	{ CONFIG_AT(conns_policy), RL_CONNS_PAUSE + 1 },
-	{ CONFIG_AT(accept_mode), RL_ACCEPT_ROUND_ROBIN + 1 },
+	{ CONFIG_AT(accept_mode), RL_ACCEPT_LEAST_LOADED + 1 },
 	{ CONFIG_AT(log_level), RL_LOG_DEBUG + 1 },
 };
 

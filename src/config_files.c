@@ -33,7 +33,7 @@ config_files_own(const struct rl_config *user)
 
 	per_shard += 1; /* its ring */
 	per_shard += 1; /* its eventfd */
-	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
+	if (config_has_acceptor(user)) {
 		files += CONFIG_LISTENERS_MAX; /* one socket of each listener, for all shards */
 		files += 1; /* the acceptor's eventfd */
 		files += 1; /* what it has accepted and refuses */
@@ -90,7 +90,7 @@ rli_config_files_resolve(const struct config_resolver *resolver)
 	uint64_t conns = user->conns_max;
 	uint64_t most;
 
-	if (user->accept_mode == RL_ACCEPT_ROUND_ROBIN) {
+	if (config_has_acceptor(user)) {
 		user->without |= RL_FEATURE_FIXED_FILES; /* the acceptor's sockets are plain */
 	}
 	most = config_conns_most(user, nofile);

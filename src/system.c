@@ -228,7 +228,12 @@ rli_system_went_silent(struct rl_system *system)
 	uint32_t before = atomic_fetch_add_explicit(&system->silent, 1, memory_order_acq_rel);
 
 	if (before + 1 == system->config.user.shards) {
-		rli_log(&system->log, RL_LOG_INFO, LOG_NO_SHARD, "drained: every shard is silent");
+		struct rl_stats stats;
+
+		(void)rl_system_stats(system, -1, &stats); /* the sum is always there */
+		rli_log(&system->log, RL_LOG_INFO, LOG_NO_SHARD,
+			"drained: every shard is silent; %llu connections ended, %llu were cut",
+			(unsigned long long)stats.drain_ended, (unsigned long long)stats.drain_cut);
 		(void)rli_host_eventfd_write(system->eventfd); /* as in rl_system_drain() */
 	}
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "mailbox/inbox.h"
+#include "net/sys.h"
 #include "net/url.h"
 #include "shard/shard.h"
 
@@ -32,6 +33,7 @@ struct system_listener {
 	const struct rl_actor_def *def;
 	struct rl_listener_options options;
 	struct url bound;
+	struct sys_file file; /* of a Unix path */
 	uint32_t generation;
 	bool open;
 	bool busy; /* being opened or closed */

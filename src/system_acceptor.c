@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The acceptor's place in a system (RL_ACCEPT_ROUND_ROBIN): what loop.c is to a shard. Invariant:
- * it answers requests until rli_system_end(), also when it has closed everything, so nobody waits
- * for ever.
+ * The acceptor's place in a system (any mode but RL_ACCEPT_PER_SHARD): what loop.c is to a shard.
+ * Invariant: it answers requests until rli_system_end(), also when it has closed everything, so
+ * nobody waits for ever.
  */
 #include <errno.h>
 
@@ -14,7 +14,7 @@ rli_system_acceptor_create(struct rl_system *system)
 {
 	const struct rl_config *config = &system->config.user;
 
-	if (config->accept_mode != RL_ACCEPT_ROUND_ROBIN) {
+	if (!config_has_acceptor(config)) {
 		return 0;
 	}
 	system->acceptor = rli_acceptor_create(config, &system->log);

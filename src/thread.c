@@ -498,6 +498,7 @@ rl_system_stop(struct rl_system *sys)
 	rli_system_end(sys);
 	threads_join(sys);
 	rli_system_remove_sockets(sys);
+	rli_log(&sys->log, RL_LOG_INFO, LOG_NO_SHARD, "stopped: every thread has ended");
 	thread_set_destroy(sys);
 	rli_system_destroy(sys);
 }

@@ -214,8 +214,11 @@ options_apply_accept_mode(void *arg, const char *flag, const char *text)
 		options->config.accept_mode = RL_ACCEPT_PER_SHARD;
 	} else if (strcmp(text, "round_robin") == 0) {
 		options->config.accept_mode = RL_ACCEPT_ROUND_ROBIN;
+	} else if (strcmp(text, "least_loaded") == 0) {
+		options->config.accept_mode = RL_ACCEPT_LEAST_LOADED;
 	} else {
-		options_misuse("%s: '%s' is neither per_shard nor round_robin", flag, text);
+		options_misuse("%s: '%s' is none of per_shard, round_robin, least_loaded", flag,
+			       text);
 	}
 }
 
@@ -259,7 +262,7 @@ options_apply_help(void *arg, const char *flag, const char *text)
 static const struct options_flag options_listens[] = {
 	{ "listen", "URL", "tcp://HOST:PORT or unix:PATH, repeatable (" OPTIONS_URL_DEFAULT ")",
 	  options_apply_listen },
-	{ "accept-mode", "MODE", "who accepts: per_shard (the default) or round_robin",
+	{ "accept-mode", "MODE", "who accepts: per_shard (default), round_robin, least_loaded",
 	  options_apply_accept_mode },
 	{ "conns-max", "N", "connections per shard, 1 to 1044480 (by the limit of open files)",
 	  options_apply_conns_max },

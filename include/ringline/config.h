@@ -52,6 +52,12 @@ enum rl_accept_mode {
 	 * are plain descriptors (as without RL_FEATURE_FIXED_FILES).
 	 */
 	RL_ACCEPT_ROUND_ROBIN,
+	/**
+	 * The same thread gives each to the shard with fewer connections, of two at random: loads
+	 * that have become uneven, because some connections last longer than others, even out. The
+	 * ones that a shard has opened itself count, too.
+	 */
+	RL_ACCEPT_LEAST_LOADED,
 };
 
 /** Kernel features above the floor that rl_config.without can forbid, to test each fallback. */
@@ -118,7 +124,7 @@ struct rl_config {
 	enum rl_accept_mode accept_mode;
 	/**
 	 * Accepts in flight per listener and shard, 1 to 256. Default 8: a burst's worth. With
-	 * round_robin a shard can be handed 16 times as many before it takes them.
+	 * an acceptor a shard can be handed 16 times as many before it takes them.
 	 */
 	uint32_t accepts_in_flight;
 	/** listen(2) backlog, 1 to 65535. Default 4096, cut at net.core.somaxconn. */

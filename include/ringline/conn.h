@@ -287,6 +287,31 @@ RL_EXPORT int rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline 
  */
 RL_EXPORT int rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer);
 
+/** Who the peer of a Unix socket was when it connected, or began to listen. */
+struct rl_peer_cred {
+	/** Its process, 0 where this process can't see it (another pid namespace). */
+	int32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+};
+
+/**
+ * Ask the kernel who the peer of a Unix socket is (SO_PEERCRED).
+ *
+ * A pid may belong to another process by now; the ids are what the kernel saw, and stay.
+ *
+ * @param self  The connection's own actor.
+ * @param cred  Where it goes.
+ *
+ * Context:   actor handler.
+ * Cost:      one system call.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream, or it is not open yet
+ *            -EOPNOTSUPP  it is no Unix socket
+ *            -ENODATA  its listener did not ask for it (rl_listener_options.peer_cred)
+ */
+RL_EXPORT int rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred);
+
 /** One connection's figures. */
 struct rl_conn_stats {
 	/** Bytes received from and taken by the peer's side so far. */

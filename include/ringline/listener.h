@@ -34,6 +34,33 @@ struct rl_listener_options {
 	 * comes twice does no harm.
 	 */
 	uint32_t fastopen_queue;
+	/**
+	 * Unix sockets: rl_conn_peer_cred() answers. Connections are plain descriptors then, which
+	 * count against RLIMIT_NOFILE.
+	 */
+	bool peer_cred;
+	/**
+	 * Permissions of the file of a unix:/path, 0001 to 0777; whoever may write it may connect.
+	 * Default: 0777 less the umask.
+	 */
+	uint32_t unix_mode;
+	/**
+	 * Connections accepted per second on each shard, 1 to 1,000,000; those beyond are closed at
+	 * once (rl_stats.refused_rate). Default: no limit.
+	 */
+	uint32_t accept_rate_max;
+	/**
+	 * How many of them may come at once after a pause, 1 to 1,000,000; only with
+	 * accept_rate_max. Default: that of one second.
+	 */
+	uint32_t accept_burst;
+	/**
+	 * Connections that one peer address may have on each shard, 1 to 1,044,480, counted over
+	 * all listeners with this option; more are closed at once (rl_stats.refused_peer). An IPv6
+	 * network of 64 bits counts as one address. Default: no limit. Needs peer addresses, so not
+	 * for Unix sockets and not with peer_addr_off.
+	 */
+	uint32_t conns_per_peer_max;
 };
 
 /**
@@ -76,7 +103,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
 /**
  * Listen on @p url on every shard, and spawn an actor of @p def for each connection.
  *
- * Returns when every shard listens, or the acceptor does for them (RL_ACCEPT_ROUND_ROBIN); on
+ * Returns when every shard listens, or the acceptor does for them (see rl_accept_mode); on
  * failure none does, and one log line says why, of level ERROR, in a drain INFO. A TCP port that
  * somebody else listens on is -EADDRINUSE although the shards share it among themselves; only two
  * programs of one user that open it in the same instant can both get it, and with an acceptor not
@@ -84,7 +111,9 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
- *                 unix:/path, unix:@abstract.
+ *                 unix:/path, unix:@abstract. The file of a Unix path is removed when the
+ *                 listener closes, if it is still the one that was made; one that nobody listens
+ *                 on is replaced.
  * @param def      What each connection's actor is.
  * @param options  What its connections share; NULL: nothing.
  * @param id       Where the listener's id goes; NULL if not wanted.
@@ -95,6 +124,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  * Returns:   0
  *            -EINVAL  the URL or an option, with one log line naming the offending part
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
+ *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)
  *            -ESHUTDOWN  the system drains
  */

@@ -3,7 +3,7 @@
  * Counters. Each shard has its own set, written by that shard alone; a reader on another thread
  * gets each counter whole, but not all of them from one instant. After rl_system_run() returned
  * they balance: accepted + opened = sum of closed, bufs_lent = bufs_home, and shared_bufs_taken =
- * shared_bufs_freed unless the program kept some.
+ * shared_bufs_freed unless the program kept some, drain_conns = drain_ended + drain_cut.
  */
 #ifndef RINGLINE_STATS_H
 #define RINGLINE_STATS_H
@@ -29,8 +29,9 @@ struct rl_stats {
 	/** Outbound connections begun by rl_conn_open(). */
 	uint64_t opened;
 	/**
-	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"). What an
-	 * acceptor refuses itself, and its accept_errors, are in the sum over all shards only.
+	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"), or a
+	 * limit of their listener, or because there was no memory. What an acceptor refuses itself,
+	 * and its accept_errors, are in the sum over all shards only.
 	 */
 	uint64_t refused;
 	/** Accept requests that failed, and were tried again. */
@@ -105,6 +106,24 @@ struct rl_stats {
 	uint64_t shared_bufs_freed;
 	/** Of sends_refused: those for want of the shard's send memory, or of a share in it. */
 	uint64_t sends_starved;
+	/** Shards that began to drain, that cut what was left then, and that have nothing left. */
+	uint64_t drains;
+	uint64_t drains_cut;
+	uint64_t drains_over;
+	/**
+	 * Connections that were there when the drain began; of these, those that ended, and those
+	 * that were cut: by its deadline, or by a second call.
+	 */
+	uint64_t drain_conns;
+	uint64_t drain_ended;
+	uint64_t drain_cut;
+	/** Bytes that were queued in those and not known to be taken by the kernel. */
+	uint64_t drain_cut_bytes;
+	/** Actors, with a connection or without, that had not decided to end before the cut. */
+	uint64_t drain_cut_actors;
+	/** Of those refused: by accept_rate_max, and by conns_per_peer_max, of their listener. */
+	uint64_t refused_rate;
+	uint64_t refused_peer;
 	/** Host names that were looked up for rl_conn_open(); refused at lookups_max. */
 	uint64_t lookups;
 	uint64_t lookups_refused;

@@ -64,6 +64,7 @@ rli_acceptor_create(const struct rl_config *config, const struct log *log)
 	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
 		acceptor->listeners[i].fd = -1;
 	}
+	acceptor->random = rli_host_random() | 1; /* anything but 0 */
 	acceptor_init_shards(acceptor, slots_at);
 	acceptor->inbox = rli_inbox_create();
 	if (rli_sleep_init(&acceptor->sleep) != 0 || acceptor->inbox == NULL) {
@@ -149,7 +150,7 @@ rli_acceptor_drain(struct acceptor *acceptor)
 
 /* The first from the one whose turn it is that has room; or ALONE. */
 static uint32_t
-acceptor_choose(const struct acceptor *acceptor, enum handover_room *room)
+acceptor_choose_in_turn(const struct acceptor *acceptor, enum handover_room *room)
 {
 	*room = HANDOVER_FULL;
 	for (uint32_t i = 0; i < acceptor->shards_count; i++) {
@@ -166,6 +167,53 @@ acceptor_choose(const struct acceptor *acceptor, enum handover_room *room)
 	return ACCEPTOR_ALONE;
 }
 
+/* xorshift64: who knows the order gains nothing, since nobody can choose among the shards. */
+static uint64_t
+acceptor_random(struct acceptor *acceptor)
+{
+	acceptor->random ^= acceptor->random << 13;
+	acceptor->random ^= acceptor->random >> 7;
+	acceptor->random ^= acceptor->random << 17;
+	return acceptor->random;
+}
+
+/*
+ * Of two shards at random the one with fewer connections: nearly as even as comparing all of them,
+ * for two looks. ALONE: it has no room.
+ */
+static uint32_t
+acceptor_choose_of_two(struct acceptor *acceptor)
+{
+	uint64_t random = acceptor_random(acceptor);
+	uint32_t count = acceptor->shards_count;
+	uint32_t a = (uint32_t)(random >> 32) % count;
+	uint32_t b = a;
+
+	if (count > 1) {
+		b = (a + 1 + (uint32_t)random % (count - 1)) % count; /* another one */
+	}
+	if (rli_handover_load(&acceptor->shards[b].handover) <
+	    rli_handover_load(&acceptor->shards[a].handover)) {
+		a = b;
+	}
+	return rli_handover_room(&acceptor->shards[a].handover) == HANDOVER_ROOM ? a
+										 : ACCEPTOR_ALONE;
+}
+
+static uint32_t
+acceptor_choose(struct acceptor *acceptor, enum handover_room *room)
+{
+	if (acceptor->config->accept_mode == RL_ACCEPT_LEAST_LOADED) {
+		uint32_t shard = acceptor_choose_of_two(acceptor);
+
+		if (shard != ACCEPTOR_ALONE) {
+			*room = HANDOVER_ROOM;
+			return shard;
+		}
+	}
+	return acceptor_choose_in_turn(acceptor, room);
+}
+
 /* Is there anything to do with a socket? A shard that is behind will have room in a moment. */
 static bool
 acceptor_wants(const struct acceptor *acceptor, enum handover_room room)
@@ -177,7 +225,7 @@ acceptor_wants(const struct acceptor *acceptor, enum handover_room room)
 static bool
 acceptor_may_accept(const struct acceptor *acceptor, enum handover_room *room)
 {
-	(void)acceptor_choose(acceptor, room);
+	(void)acceptor_choose_in_turn(acceptor, room);
 	return acceptor_wants(acceptor, *room);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The acceptor of RL_ACCEPT_ROUND_ROBIN: one thread that polls all listening sockets and hands what
- * it accepts to the shards in turn, past those that have no room. Nothing here starts the thread;
- * somebody takes step after step, each of them
+ * The acceptor: one thread that polls all listening sockets and hands what it accepts to the
+ * shards, in turn (RL_ACCEPT_ROUND_ROBIN) or to the less loaded of two (RL_ACCEPT_LEAST_LOADED),
+ * past those that have no room. Nothing here starts the thread; somebody takes step after step,
+ * each of them
  *
  *	rli_acceptor_awake()     what has been asked of it since, in between
  *	rli_acceptor_accept()    from the sockets that were ready
@@ -50,6 +51,7 @@ struct acceptor {
 	uint32_t polled[1 + NET_LISTENERS_MAX]; /* which listener's each is */
 	uint32_t polls_count;
 	uint32_t next; /* the shard whose turn it is */
+	uint64_t random; /* state of a generator: which two are compared */
 	uint32_t shards_count;
 	uint64_t now_ns;
 	bool over; /* every shard was told that nothing comes any more */

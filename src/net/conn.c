@@ -11,6 +11,7 @@
 
 #include "actor/actor_run.h"
 #include "base/mutant.h"
+#include "net/sys.h"
 #include "net/tcp.h"
 
 int
@@ -204,6 +205,20 @@ conn_reason(int error)
 	}
 }
 
+const char *
+rli_conn_state_name(const struct conn *conn)
+{
+	static const char *const names[] = {
+		[CONN_FREE] = " free",		 [CONN_CONNECTING] = " connecting",
+		[CONN_OPEN] = " open",		 [CONN_FLUSHING] = " flushing",
+		[CONN_LINGERING] = " lingering", [CONN_CANCELLING] = " closing",
+		[CONN_RESETTING] = " closing",	 [CONN_CLOSING] = " closing",
+		[CONN_CLOSED] = " closing",
+	};
+
+	return conn == NULL ? "" : names[conn->state];
+}
+
 void
 rli_conn_failed(struct conn *conn, int error)
 {
@@ -261,6 +276,22 @@ rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer)
 	}
 	*peer = self->conn->peer;
 	return 0;
+}
+
+int
+rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred)
+{
+	const struct conn *conn = self->conn;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL || !conn->opened) {
+		return -ENOTCONN;
+	}
+	if (!conn->is_unix) {
+		return -EOPNOTSUPP;
+	}
+	/* no plain call reaches a fixed file */
+	return conn->sqe_flags & IOSQE_FIXED_FILE ? -ENODATA : rli_sys_peer_cred(conn->fd, cred);
 }
 
 static size_t

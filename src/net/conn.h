@@ -119,6 +119,8 @@ struct conn {
 	bool stalled : 1; /* the send was cancelled because its deadline had passed */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
+	bool cut : 1; /* by the drain */
+	bool peer_counted : 1; /* in net->peers */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 
@@ -161,6 +163,9 @@ void rli_conn_failed(struct conn *conn, int error);
 void rli_conn_cut(struct conn *conn, enum rl_reason reason, int error);
 
 void rli_conn_mark(struct conn *conn);
+
+/* How far it is, for a log line: " open", " lingering"; "" of NULL, an actor without a stream. */
+const char *rli_conn_state_name(const struct conn *conn);
 
 /* conn_recv.c */
 

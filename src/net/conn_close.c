@@ -199,6 +199,22 @@ close_cancel(struct conn *conn)
 }
 
 static void
+close_count(const struct conn *conn)
+{
+	struct counters *counters = &conn->shard->counters;
+
+	counters_add_closed(counters, conn->actor->reason);
+	if (!conn->shard->net->draining) {
+		return;
+	}
+	if (conn->cut) {
+		counters_add(counters, drain_cut, 1);
+	} else {
+		counters_add(counters, drain_ended, 1);
+	}
+}
+
+static void
 close_finish(struct conn *conn)
 {
 	struct rl_shard *shard = conn->shard;
@@ -214,9 +230,12 @@ close_finish(struct conn *conn)
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
 	list_remove(&conn->starved);
-	counters_add_closed(&shard->counters, actor->reason);
+	close_count(conn);
 	actor->conn = NULL;
 	conn->state = CONN_FREE;
+	if (conn->peer_counted && !RL_MUTANT(PEER_NOT_GIVEN_BACK)) {
+		rli_peers_remove(&shard->net->peers, &conn->peer);
+	}
 	shard->net->conns_count--;
 	shard->net->listeners_dirty = true; /* conns_max may have held accepting back */
 	rli_slab_give(&shard->net->conns, conn);

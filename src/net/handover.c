@@ -21,20 +21,38 @@ rli_handover_init(struct handover *handover, struct handed *slots, uint32_t slot
 	handover->conns_max = conns_max;
 }
 
-enum handover_room
-rli_handover_room(const struct handover *handover)
+/* What the shard has not taken, and how many connections it has beside. */
+static uint64_t
+handover_waiting(const struct handover *handover, uint32_t *conns)
 {
 	/* Relaxed: the tail is our own. */
 	uint64_t tail = atomic_load_explicit(&handover->tail, memory_order_relaxed);
 	/* pairs with: rli_handover_publish(), which wrote conns before it */
 	uint64_t head = atomic_load_explicit(&handover->head, memory_order_acquire);
-	uint32_t conns = atomic_load_explicit(&handover->conns, memory_order_relaxed);
-	uint64_t waiting = tail - head;
+
+	*conns = atomic_load_explicit(&handover->conns, memory_order_relaxed);
+	return tail - head;
+}
+
+enum handover_room
+rli_handover_room(const struct handover *handover)
+{
+	uint32_t conns;
+	uint64_t waiting = handover_waiting(handover, &conns);
 
 	if (conns + waiting >= handover->conns_max) {
 		return HANDOVER_FULL;
 	}
 	return waiting + 1 < handover->slots_count ? HANDOVER_ROOM : HANDOVER_BEHIND;
+}
+
+uint64_t
+rli_handover_load(const struct handover *handover)
+{
+	uint32_t conns;
+	uint64_t waiting = handover_waiting(handover, &conns);
+
+	return conns + waiting;
 }
 
 static void

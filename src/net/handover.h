@@ -61,6 +61,12 @@ void rli_handover_init(struct handover *handover, struct handed *slots, uint32_t
 /* The acceptor: may it push? An answer other than ROOM can be out of date when it is given. */
 enum handover_room rli_handover_room(const struct handover *handover);
 
+/*
+ * The acceptor: how many connections the shard has, with those that are on their way to it. Out of
+ * date by what has closed since the shard's last turn.
+ */
+uint64_t rli_handover_load(const struct handover *handover);
+
 /* The acceptor: copies. There must be room. */
 void rli_handover_push(struct handover *handover, const struct handed *handed);
 

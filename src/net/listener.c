@@ -13,6 +13,7 @@
 
 #include "base/mutant.h"
 #include "net/addr.h"
+#include "net/admit.h"
 #include "net/conn.h"
 #include "net/handover.h"
 #include "net/net.h"
@@ -25,6 +26,14 @@ static bool
 listener_wants_addr(const struct listener *listener)
 {
 	return !listener->is_unix && !listener->options.peer_addr_off;
+}
+
+/* Accepted sockets go to the file table, unless somebody wants to ask the kernel about them. */
+static bool
+listener_is_fixed(const struct listener *listener)
+{
+	return rli_ring_features(listener->shard->ring) & RL_FEATURE_FIXED_FILES &&
+	       !listener->options.peer_cred;
 }
 
 static void
@@ -48,6 +57,9 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	RL_ASSERT(listener->state == LISTENER_FREE);
 	if (net->draining) {
 		return -ESHUTDOWN;
+	}
+	if (setup->options->conns_per_peer_max != 0 && rli_peers_enable(&net->peers) != 0) {
+		return -ENOMEM;
 	}
 	memset(listener, 0, sizeof(*listener));
 	listener->shard = shard;
@@ -189,41 +201,21 @@ listener_is_full(const struct listener *listener)
 }
 
 static void
-listener_log_paused(const struct listener *listener)
-{
-	struct rl_shard *shard = listener->shard;
-
-	rli_log_limited(shard->log, &shard->net->limit_full, shard->now_ns, RL_LOG_WARN,
-			(int)shard->id,
-			"conns_max = %u is reached: new connections wait in the backlog",
-			shard->config->conns_max);
-}
-
-/* A socket that was accepted goes at once; rli_conn_create() has answered @rc. */
-static void
-listener_log_refused(const struct listener *listener, int rc)
-{
-	struct rl_shard *shard = listener->shard;
-	struct net *net = shard->net;
-
-	if (net->conns_count == shard->config->conns_max) {
-		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
-				(int)shard->id,
-				"conns_max = %u is reached: new connections are refused",
-				shard->config->conns_max);
-	} else {
-		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
-				(int)shard->id, "a connection is refused (%s%s)",
-				rli_errno_text(rc),
-				rc == -ENOBUFS ? "; actors_max is reached" : "");
-	}
-}
-
-static void
 accept_turn_away(struct accept *accept, int fd)
 {
 	counters_add(&accept->listener->shard->counters, refused, 1);
 	accept->refused_fd = fd; /* the flush closes it */
+}
+
+static struct rl_addr
+listener_peer(const struct listener *listener, const void *peer, socklen_t len)
+{
+	struct rl_addr addr = { .family = listener->is_unix ? RL_ADDR_UNIX : RL_ADDR_NONE };
+
+	if (listener_wants_addr(listener)) {
+		rli_addr_from_sockaddr(&addr, peer, len);
+	}
+	return addr;
 }
 
 /* PATH-1 accept: a socket becomes a connection and its actor. 0, or it is still the caller's. */
@@ -232,6 +224,7 @@ listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const voi
 		 socklen_t len)
 {
 	struct rl_shard *shard = listener->shard;
+	struct rl_addr addr = listener_peer(listener, peer, len);
 	struct conn_setup setup = {
 		.def = listener->def,
 		.arg = listener->options.arg,
@@ -241,17 +234,18 @@ listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const voi
 		.is_unix = listener->is_unix,
 	};
 	struct conn *conn;
-	int rc = rli_conn_create(shard, &setup, &conn);
+	int rc = rli_admit(listener, &addr);
 
 	if (rc != 0) {
-		listener_log_refused(listener, rc);
 		return rc;
 	}
-	if (listener_wants_addr(listener)) {
-		rli_addr_from_sockaddr(&conn->peer, peer, len);
-	} else if (listener->is_unix) {
-		conn->peer.family = RL_ADDR_UNIX;
+	rc = rli_conn_create(shard, &setup, &conn);
+	if (rc != 0) {
+		rli_admit_undo(listener, &addr, rc);
+		return rc;
 	}
+	conn->peer = addr;
+	conn->peer_counted = rli_admit_counts(listener, &addr);
 	counters_add(&shard->counters, accepted, 1);
 	rli_conn_opened(conn);
 	rli_conn_deadline_start(conn, listener->options.conn.first_byte_timeout_ns);
@@ -262,7 +256,7 @@ static void
 accept_opened(struct accept *accept, int fd)
 {
 	struct listener *listener = accept->listener;
-	bool fixed = rli_ring_features(listener->shard->ring) & RL_FEATURE_FIXED_FILES;
+	bool fixed = listener_is_fixed(listener);
 
 	listener->backoff_ns = 0;
 	listener->errors = 0;
@@ -373,7 +367,7 @@ accept_flush(struct accept *accept)
 {
 	struct listener *listener = accept->listener;
 	struct rl_shard *shard = listener->shard;
-	bool fixed = rli_ring_features(shard->ring) & RL_FEATURE_FIXED_FILES;
+	bool fixed = listener_is_fixed(listener);
 	struct io_uring_sqe *sqe;
 
 	if (!op_is_idle(&accept->op)) {
@@ -435,7 +429,7 @@ rli_listener_flush(struct listener *listener)
 	if (listener->state == LISTENER_CLOSING) {
 		listener_close(listener);
 	} else if (listener->fd >= 0 && listener_is_full(listener)) {
-		listener_log_paused(listener); /* else the acceptor says so */
+		rli_admit_log_paused(listener); /* else the acceptor says so */
 	}
 	return true;
 }

@@ -14,6 +14,7 @@
 
 #include <ringline/listener.h>
 
+#include "net/rate.h"
 #include "net/url.h"
 #include "shard/shard.h"
 
@@ -47,6 +48,7 @@ struct listener {
 	struct rl_listener_options options;
 	struct accept *accepts; /* all of its accepts, linked by next */
 	struct timer backoff; /* until then nothing is accepted */
+	struct rate rate; /* of options.accept_rate_max */
 	uint64_t backoff_ns; /* the last one, until an accept succeeds */
 	uint32_t errors; /* in a row */
 	uint32_t armed; /* accepts in flight */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "net/conn.h"
+#include "net/rate.h"
 #include "net/tcp.h"
 
 #define OPTION_AT(field) #field, offsetof(struct rl_listener_options, field)
@@ -16,7 +17,16 @@
 static const struct option_range listener_ranges[] = {
 	{ OPTION_AT(defer_accept_s), 1, 255 }, /* more than any client's patience */
 	{ OPTION_AT(fastopen_queue), 1, 65535 }, /* as of a backlog */
+	{ OPTION_AT(accept_rate_max), 1, RATE_MAX },   { OPTION_AT(accept_burst), 1, RATE_MAX },
+	{ OPTION_AT(conns_per_peer_max), 1, 1044480 }, /* as conns_max */
 };
+
+static int
+options_refuse(const struct log *log, const char *what)
+{
+	rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "options: %s", what);
+	return -EINVAL;
+}
 
 int
 rli_listener_options_check(const struct rl_listener_options *options, const struct log *log)
@@ -28,15 +38,14 @@ rli_listener_options_check(const struct rl_listener_options *options, const stru
 					     sizeof(listener_ranges) / sizeof(listener_ranges[0]),
 					     options, log);
 	}
+	if (rc == 0 && options->accept_burst != 0 && options->accept_rate_max == 0) {
+		return options_refuse(log, "accept_burst: there is no accept_rate_max");
+	}
+	if (rc == 0 && options->conns_per_peer_max != 0 && options->peer_addr_off) {
+		return options_refuse(log, "conns_per_peer_max: with peer_addr_off there is no "
+					   "address to count by");
+	}
 	return rc;
-}
-
-static int
-options_refuse_unix(const struct log *log, const char *name)
-{
-	rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "options: %s: a Unix listener has no such option",
-		name);
-	return -EINVAL;
 }
 
 int
@@ -47,10 +56,14 @@ rli_listener_options_check_url(const struct rl_listener_options *options, bool i
 		return 0;
 	}
 	if (options->defer_accept_s != 0) {
-		return options_refuse_unix(log, "defer_accept_s");
+		return options_refuse(log, "defer_accept_s: a Unix listener has no such option");
 	}
 	if (options->fastopen_queue != 0) {
-		return options_refuse_unix(log, "fastopen_queue");
+		return options_refuse(log, "fastopen_queue: a Unix listener has no such option");
+	}
+	if (options->conns_per_peer_max != 0) {
+		return options_refuse(log, "conns_per_peer_max: peers of a Unix listener have no "
+					   "address");
 	}
 	return rli_tcp_options_check_unix(&options->conn.tcp, log);
 }

@@ -33,6 +33,9 @@ rli_net_init(struct rl_shard *shard)
 		rc = rli_slab_init(&net->accepts, sizeof(struct accept),
 				   NET_LISTENERS_MAX * config->accepts_in_flight);
 	}
+	if (rc == 0) {
+		rc = rli_peers_init(&net->peers, config->conns_max);
+	}
 	return rc;
 }
 
@@ -45,6 +48,7 @@ rli_net_fini(struct rl_shard *shard)
 	rli_slab_fini(&net->connects);
 	rli_slab_fini(&net->pendings);
 	rli_slab_fini(&net->accepts);
+	rli_peers_fini(&net->peers);
 }
 
 /* False: @conn wants another look, in this turn's successor and without a wait in between. */
@@ -140,6 +144,31 @@ rli_net_drain(struct rl_shard *shard)
 	}
 }
 
+uint32_t
+rli_net_listeners(const struct rl_shard *shard)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		count += shard->net->listeners[i].state != LISTENER_FREE;
+	}
+	return count;
+}
+
+uint64_t
+rli_net_queued_bytes(const struct rl_shard *shard)
+{
+	const struct slab *conns = &shard->net->conns;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < conns->slots_used; i++) {
+		const struct conn *conn = rli_slab_at(conns, i);
+
+		bytes += conn->state != CONN_FREE ? conn->out_bytes : 0;
+	}
+	return bytes;
+}
+
 void
 rli_net_cut(struct rl_shard *shard, enum rl_reason reason)
 {
@@ -148,9 +177,13 @@ rli_net_cut(struct rl_shard *shard, enum rl_reason reason)
 	for (uint32_t i = 0; i < net->conns.slots_used; i++) {
 		struct conn *conn = rli_slab_at(&net->conns, i);
 
-		if (conn->state != CONN_FREE && conn->state < CONN_CANCELLING) {
-			rli_conn_cut(conn, reason, 0);
+		if (conn->state == CONN_FREE || conn->state >= CONN_CANCELLING ||
+		    (RL_MUTANT(CUT_SPARES_THE_ENDING) && conn->state > CONN_OPEN)) {
+			continue;
 		}
+		conn->cut = true;
+		counters_add(&shard->counters, drain_cut_bytes, conn->out_bytes);
+		rli_conn_cut(conn, reason, 0);
 	}
 }
 
@@ -159,10 +192,6 @@ rli_net_is_silent(const struct rl_shard *shard)
 {
 	const struct net *net = shard->net;
 
-	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
-		if (net->listeners[i].state != LISTENER_FREE) {
-			return false;
-		}
-	}
-	return net->conns_count == 0 && (net->handover == NULL || net->handover_over);
+	return rli_net_listeners(shard) == 0 && net->conns_count == 0 &&
+	       (net->handover == NULL || net->handover_over);
 }

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/slab.h"
 #include "net/listener.h"
+#include "net/peers.h"
 #include "shard/shard.h"
 
 struct conn;
@@ -34,6 +35,7 @@ struct net {
 	struct slab connects; /* outbound connects under way */
 	struct slab pendings; /* what actors left unconsumed */
 	struct slab accepts;
+	struct peers peers; /* counted for listeners that limit them */
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */
@@ -58,6 +60,8 @@ struct net {
 	struct log_limit limit_accept;
 	struct log_limit limit_starved;
 	struct log_limit limit_full;
+	struct log_limit limit_rate;
+	struct log_limit limit_peer;
 	struct log_limit limit_lookup;
 };
 
@@ -76,7 +80,11 @@ bool rli_net_flush(struct rl_shard *shard);
 /* Drain: listeners close, nothing is accepted or opened any more. */
 void rli_net_drain(struct rl_shard *shard);
 
-/* End every connection that still flushes or lingers, now. */
+/* Listeners that are not closed yet; bytes that wait in all connections to be sent. */
+uint32_t rli_net_listeners(const struct rl_shard *shard);
+uint64_t rli_net_queued_bytes(const struct rl_shard *shard);
+
+/* The drain's end: every connection that has not closed, or is about to, is cut, and counted. */
 void rli_net_cut(struct rl_shard *shard, enum rl_reason reason);
 
 /* No connection and no listener is left, and the kernel holds nothing of ours. */

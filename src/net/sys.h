@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <ringline/conn.h>
+
 #include "net/tcp.h"
 #include "net/url.h"
 
@@ -50,9 +52,25 @@ int rli_sys_probe(const struct url *url);
 
 /*
  * Remove the socket file of a Unix URL if nobody listens on it. 0 also when there is none, and for
- * everything but Unix paths; -EADDRINUSE: somebody listens; -EEXIST: it is not a socket.
+ * everything but Unix paths; -EADDRINUSE: somebody listens; -EEXIST: it is not a socket; else why
+ * it can't be told, or removed.
  */
 int rli_sys_unix_unlink_stale(const struct url *url);
+
+/* Which file it is, while it exists; all 0: none. */
+struct sys_file {
+	uint64_t device;
+	uint64_t inode;
+};
+
+/* The file that a listener has just made; none for everything but Unix paths. */
+void rli_sys_unix_file(const struct url *url, struct sys_file *file);
+
+/* Remove the file of a listener that has closed if it is @file still, and nobody's by now. */
+void rli_sys_unix_remove(const struct url *url, const struct sys_file *file);
+
+/* Who is at the other end of a Unix socket. 0 or a negative errno. */
+int rli_sys_peer_cred(int fd, struct rl_peer_cred *cred);
 
 /* The address that @fd is bound to. 0 or a negative errno. */
 int rli_sys_bound(int fd, struct url *url);

@@ -70,6 +70,28 @@ sys_buffer_got(int fd, struct tcp_setting *setting)
 	}
 }
 
+/*
+ * The socket's own mode narrows that of the file which bind makes: nobody gets in before the mode
+ * is right. What the umask took away is given afterwards.
+ */
+static int
+sys_bind(int fd, const struct url *url)
+{
+	if (url->mode != 0 && fchmod(fd, url->mode) != 0) {
+		return -errno;
+	}
+	if (bind(fd, &url->sockaddr.sa, url->len) != 0) {
+		return -errno;
+	}
+	if (url->mode != 0 && chmod(url->sockaddr.un.sun_path, url->mode) != 0) {
+		int rc = -errno;
+
+		(void)unlink(url->sockaddr.un.sun_path); /* nobody could know of it yet */
+		return rc;
+	}
+	return 0;
+}
+
 int
 rli_sys_tcp_set(int fd, struct tcp_settings *tcp)
 {
@@ -106,8 +128,8 @@ rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
 	if (rc == 0 && !url->is_unix && tcp != NULL) {
 		rc = rli_sys_tcp_set(fd, tcp);
 	}
-	if (rc == 0 && bind(fd, &url->sockaddr.sa, url->len) != 0) {
-		rc = -errno;
+	if (rc == 0) {
+		rc = sys_bind(fd, url);
 	}
 	if (rc == 0 && listen(fd, (int)backlog) != 0) {
 		rc = -errno;
@@ -185,30 +207,104 @@ sys_unix_has_file(const struct url *url)
 	return url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
 }
 
-int
-rli_sys_unix_unlink_stale(const struct url *url)
+/* The socket at a path, by itself, not what a link there points to. 0, -ENOENT, -EEXIST, ... */
+static int
+sys_unix_look(const struct url *url, struct sys_file *file)
 {
-	const char *path = url->sockaddr.un.sun_path;
 	struct stat st;
-	int fd;
+
+	if (lstat(url->sockaddr.un.sun_path, &st) != 0) {
+		return -errno;
+	}
+	*file = (struct sys_file){ st.st_dev, st.st_ino };
+	return S_ISSOCK(st.st_mode) ? 0 : -EEXIST; /* somebody's file: not ours to remove */
+}
+
+/* Does anybody listen there? 0: no; -EADDRINUSE: yes, with a full backlog or as datagrams too. */
+static int
+sys_unix_ask(const struct url *url)
+{
+	int fd = sys_socket(url, SOCK_NONBLOCK);
 	int rc;
 
-	if (!sys_unix_has_file(url) || lstat(path, &st) != 0) {
-		return 0;
-	}
-	if (!S_ISSOCK(st.st_mode)) {
-		return -EEXIST; /* somebody's file: not ours to remove */
-	}
-	fd = sys_socket(url, SOCK_NONBLOCK);
 	if (fd < 0) {
 		return fd;
 	}
 	rc = connect(fd, &url->sockaddr.sa, url->len) == 0 ? 0 : -errno;
 	close(fd);
-	if (rc != -ECONNREFUSED) {
+	switch (rc) {
+	case -ECONNREFUSED:
+	case -ENOENT: /* it has gone meanwhile */
+		return 0;
+	case 0:
+	case -EAGAIN:
+	case -EPROTOTYPE:
 		return -EADDRINUSE;
+	default:
+		return rc;
 	}
-	return unlink(path) != 0 && errno != ENOENT ? -errno : 0;
+}
+
+int
+rli_sys_unix_unlink_stale(const struct url *url)
+{
+	struct sys_file file;
+	struct sys_file now;
+	int rc;
+
+	if (!sys_unix_has_file(url)) {
+		return 0;
+	}
+	rc = sys_unix_look(url, &file);
+	if (rc == 0) {
+		rc = sys_unix_ask(url);
+	}
+	if (rc == 0) {
+		rc = sys_unix_look(url, &now);
+	}
+	if (rc != 0) {
+		return rc == -ENOENT ? 0 : rc;
+	}
+	if (now.device != file.device || now.inode != file.inode) {
+		return -EADDRINUSE; /* somebody was quicker */
+	}
+	return unlink(url->sockaddr.un.sun_path) != 0 && errno != ENOENT ? -errno : 0;
+}
+
+void
+rli_sys_unix_file(const struct url *url, struct sys_file *file)
+{
+	if (!sys_unix_has_file(url) || sys_unix_look(url, file) != 0) {
+		*file = (struct sys_file){ 0 };
+	}
+}
+
+void
+rli_sys_unix_remove(const struct url *url, const struct sys_file *file)
+{
+	struct sys_file now;
+
+	/*
+	 * its inode may be another's by now: a file that somebody listens on is not ours in any
+	 * case, and one that nobody does is nobody's
+	 */
+	if (file->inode != 0 && sys_unix_look(url, &now) == 0 && now.device == file->device &&
+	    now.inode == file->inode) {
+		(void)rli_sys_unix_unlink_stale(url); /* what stays is replaced by the next start */
+	}
+}
+
+int
+rli_sys_peer_cred(int fd, struct rl_peer_cred *cred)
+{
+	struct ucred kernel;
+	socklen_t len = sizeof(kernel);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &kernel, &len) != 0) {
+		return -errno;
+	}
+	*cred = (struct rl_peer_cred){ kernel.pid, kernel.uid, kernel.gid };
+	return 0;
 }
 
 int

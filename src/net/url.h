@@ -39,6 +39,7 @@ struct url {
 	socklen_t len;
 	in_port_t port; /* of a name, in network order */
 	bool is_unix;
+	uint16_t mode; /* of the file that a listener's path makes; 0: as the umask has it */
 	char host[URL_HOST_MAX + 1]; /* the name as it was written; "": the host is numeric */
 };
 

@@ -164,7 +164,7 @@ check_usage()
 		complains 2 "'surplus' is not an option" "$name" surplus
 		complains 1 "config: cpus: CPU 1023" "$name" --cpus 1023
 	done
-	complains 2 "--accept-mode: 'any' is neither" echo_server --accept-mode any
+	complains 2 "--accept-mode: 'any' is none of" echo_server --accept-mode any
 	complains 2 "--conns-max: '0' is not" echo_server --conns-max 0
 	complains 2 "--connections: '0' is not" echo_bench --connections 0
 	complains 2 "--depth: '4097' is not" echo_bench --depth 4097
@@ -376,12 +376,14 @@ finish 0
 finish_client 1 1
 stats "$tmp/server.out"
 
-start "$dir/echo_server" --listen tcp://127.0.0.1:0 --accept-mode round_robin --stats
-check_round_trip
-start_client
-finish 0
-finish_client 1 1
-stats "$tmp/server.out"
+for mode in round_robin least_loaded; do
+	start "$dir/echo_server" --listen tcp://127.0.0.1:0 --accept-mode "$mode" --stats
+	check_round_trip
+	start_client
+	finish 0
+	finish_client 1 1
+	stats "$tmp/server.out"
+done
 
 check_chat
 check_connect_echo

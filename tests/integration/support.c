@@ -210,19 +210,23 @@ rig_without(void)
 	return without;
 }
 
-static bool
-rig_has_acceptor(void)
+static enum rl_accept_mode
+rig_accept_mode(void)
 {
+	static const char *const names[] = {
+		[RL_ACCEPT_PER_SHARD] = "per_shard",
+		[RL_ACCEPT_ROUND_ROBIN] = "round_robin",
+		[RL_ACCEPT_LEAST_LOADED] = "least_loaded",
+	};
 	const char *text = getenv("RL_TEST_ACCEPT");
 
-	if (text == NULL || strcmp(text, "per_shard") == 0) {
-		return false;
+	for (size_t i = 0; i < RIG_COUNT(names); i++) {
+		if (strcmp(text != NULL ? text : names[0], names[i]) == 0) {
+			return (enum rl_accept_mode)i;
+		}
 	}
-	if (strcmp(text, "round_robin") != 0) {
-		print_error("RL_TEST_ACCEPT: what is \"%s\"?\n", text);
-		exit(1);
-	}
-	return true;
+	print_error("RL_TEST_ACCEPT: what is \"%s\"?\n", text);
+	exit(1);
 }
 
 int
@@ -234,8 +238,8 @@ rig_try_start(struct rig *rig, struct rl_config config)
 		config.shards = rig_shards();
 	}
 	config.without |= rig_without();
-	if (rig_has_acceptor() && config.accept_mode == RL_ACCEPT_PER_SHARD) {
-		config.accept_mode = RL_ACCEPT_ROUND_ROBIN;
+	if (config.accept_mode == RL_ACCEPT_PER_SHARD) {
+		config.accept_mode = rig_accept_mode();
 	}
 	if (config.log == NULL) {
 		config.log = rig_log_line;
@@ -245,7 +249,7 @@ rig_try_start(struct rig *rig, struct rl_config config)
 	rc = rl_system_start(&config, &rig->sys);
 	if (rc == 0) {
 		rig->shards = rl_system_shards(rig->sys);
-		rig->threads = rig->shards + (config.accept_mode == RL_ACCEPT_ROUND_ROBIN);
+		rig->threads = rig->shards + (config.accept_mode != RL_ACCEPT_PER_SHARD);
 	} else {
 		assert_null(rig->sys);
 	}
@@ -434,6 +438,8 @@ rig_assert_balanced(const struct rl_stats *stats)
 		closed += stats->closed[i];
 	}
 	assert_int_equal(stats->accepted + stats->opened, closed);
+	assert_int_equal(stats->drain_conns, stats->drain_ended + stats->drain_cut);
+	assert_int_equal(stats->drains_over, stats->drains);
 	assert_int_equal(stats->bufs_lent, stats->bufs_home);
 	assert_int_equal(stats->actors_started, stats->actors_stopped);
 	assert_int_equal(stats->msgs_sent, stats->msgs_delivered + undelivered->full +

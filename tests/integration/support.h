@@ -8,8 +8,8 @@
  * count in a struct probe, and the test's own thread waits for the counts with rig_await().
  *
  * RL_TEST_WITHOUT (names of enum rl_feature in lower case, by commas) forces fallbacks,
- * RL_TEST_ACCEPT=round_robin has an acceptor, RL_TEST_SHARDS says how many shards, RL_TEST_ONLY is
- * a pattern for the names of cases to run.
+ * RL_TEST_ACCEPT=round_robin or least_loaded has an acceptor, RL_TEST_SHARDS says how many shards,
+ * RL_TEST_ONLY is a pattern for the names of cases to run.
  */
 #ifndef RINGLINE_TESTS_INTEGRATION_SUPPORT_H
 #define RINGLINE_TESTS_INTEGRATION_SUPPORT_H

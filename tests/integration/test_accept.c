@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Proved: with an acceptor connections go to the shards exactly in turn, past those that are full;
+ * Proved: with an acceptor connections go to the shards exactly in turn, past those that are full,
+ * or where there are fewest, so that loads which have become uneven even out;
  * both policies at conns_max; what is between acceptor and shard when the listener closes or the
  * system drains is adopted or closed, and counted; out of descriptors it waits without spinning and
  * goes on; the port is not shared (pitfalls 85 to 89, 91).
@@ -17,6 +18,8 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/id.h"
 
 #define ROUND_ROBIN(...) RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN, __VA_ARGS__)
 
@@ -92,6 +95,69 @@ turn_goes_past_a_shard_that_is_full(void **state)
 	}
 	rig_end(rig);
 	assert_int_equal(rig->stats.refused, 0);
+}
+
+/* The shard that has accepted one more than before. */
+static uint32_t
+shard_of_the_next(struct rig *rig, uint64_t counts[ID_SHARDS_MAX])
+{
+	uint32_t found = ID_SHARDS_MAX;
+
+	for (uint32_t i = 0; i < rig->shards; i++) {
+		uint64_t count = accepted_by(rig, i);
+
+		if (count != counts[i]) {
+			assert_int_equal(count, counts[i] + 1);
+			assert_int_equal(found, ID_SHARDS_MAX);
+			found = i;
+		}
+		counts[i] = count;
+	}
+	assert_int_not_equal(found, ID_SHARDS_MAX);
+	return found;
+}
+
+#define CROWD 40
+
+/* With two shards both are compared: the one that has fewer gets the next, whatever came before. */
+static void
+least_loaded_evens_out_what_has_become_uneven(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	uint64_t counts[ID_SHARDS_MAX] = { 0 };
+	uint32_t where[CROWD];
+	uint32_t gone = 0;
+	int fds[CROWD];
+
+	rig_start(rig, RL_CONFIG(.accept_mode = RL_ACCEPT_LEAST_LOADED));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		fds[i] = client_dial(rig->url);
+		served(fds[i]);
+		where[i] = shard_of_the_next(rig, counts);
+	}
+	assert_in_range(counts[0], CROWD / rig->shards, CROWD / rig->shards);
+	for (uint32_t i = 0; i < CROWD; i++) { /* all of shard 0 */
+		if (where[i] == 0) {
+			client_close(fds[i]);
+			fds[i] = -1;
+			gone++;
+		}
+	}
+	rig_await(rig, probe->stops, gone);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		if (fds[i] < 0) {
+			fds[i] = client_dial(rig->url);
+			served(fds[i]);
+			assert_int_equal(shard_of_the_next(rig, counts), 0);
+		}
+	}
+	for (uint32_t i = 0; i < CROWD; i++) {
+		client_close(fds[i]);
+	}
+	rig_await(rig, probe->stops, gone + CROWD);
+	rig_end(rig);
 }
 
 static void
@@ -385,6 +451,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		rig_case(turn_of_each_shard_is_exact),
 		rig_case(turn_goes_past_a_shard_that_is_full),
+		rig_case(least_loaded_evens_out_what_has_become_uneven),
 		rig_case(full_shards_refuse_together),
 		rig_case(full_shards_pause_together),
 		rig_case(close_under_a_burst_leaves_nobody_alone),

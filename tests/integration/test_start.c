@@ -49,7 +49,7 @@ static const struct bad bads[] = {
 	BAD(timers_max, 1u << 24),
 	BAD(conns_max, (1u << 20) + 1),
 	BAD(conns_policy, (enum rl_conns_policy)2),
-	BAD(accept_mode, (enum rl_accept_mode)2),
+	BAD(accept_mode, (enum rl_accept_mode)3),
 	BAD(accepts_in_flight, 257),
 	BAD(backlog, 65536),
 	BAD(recv_buffers, 4),

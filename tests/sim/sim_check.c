@@ -21,11 +21,14 @@
 
 struct check_shard {
 	uint64_t reaped;
+	uint64_t worked;
 	uint64_t submitted;
 	uint64_t talked;
 	uint64_t late;
 	uint64_t delivered;
 	uint64_t now_ns;
+	uint64_t spins;
+	uint64_t spins_hit;
 	uint32_t idle_turns;
 };
 
@@ -35,6 +38,7 @@ void
 sim_check_reset(void)
 {
 	memset(check_shards, 0, sizeof(check_shards));
+	sim_check_limits_reset();
 }
 
 static uint64_t
@@ -61,21 +65,38 @@ sim_check_turn_begin(const struct rl_shard *shard)
 	struct check_shard *check = &check_shards[shard->id];
 
 	check->reaped = shard->ring->reaped;
+	check->worked = shard->ring->worked;
 	check->submitted = shard->ring->submitted;
 	check->talked = check_talked(shard);
 	check->delivered = sim_world.events;
 	check->now_ns = sim_world.now_ns;
+	check->spins = COUNTER(shard, spins);
+	check->spins_hit = COUNTER(shard, spins_hit);
 }
 
-/* INV-8: a turn that did nothing is followed by a sleep. */
+bool
+sim_check_is_polling(const struct rl_shard *shard)
+{
+	const struct check_shard *check = &check_shards[shard->id];
+
+	return COUNTER(shard, spins) != check->spins &&
+	       COUNTER(shard, spins_hit) == check->spins_hit;
+}
+
+/*
+ * INV-8: a turn that did nothing is followed by a sleep, or by polling until the kernel has work,
+ * which need not complete anything: the next part of a long send.
+ */
 static void
 check_spin(const struct rl_shard *shard)
 {
 	struct check_shard *check = &check_shards[shard->id];
 	const struct ring *ring = shard->ring;
+	bool polled =
+		COUNTER(shard, spins_hit) != check->spins_hit && ring->worked != check->worked;
 
-	if (ring->asleep || ring->reaped != check->reaped || ring->submitted != check->submitted ||
-	    check_talked(shard) != check->talked) {
+	if (ring->asleep || polled || ring->reaped != check->reaped ||
+	    ring->submitted != check->submitted || check_talked(shard) != check->talked) {
 		check->idle_turns = 0;
 		return;
 	}
@@ -170,6 +191,7 @@ sim_check_turn_end(struct rl_shard *shard)
 	check_output(shard);
 	check_buffers(shard);
 	check_spin(shard);
+	sim_check_limits_turn_end(shard);
 	sim_check(COUNTER(shard, cqes_unknown) == 0, "a completion was nobody's");
 	sim_check(rli_host_pages_committed() < (size_t)1 << 30,
 		  "INV-10: a gigabyte of memory for this little world");
@@ -225,6 +247,15 @@ static const struct {
 	{ pending_handover, "it was handed a socket" },
 	{ pending_drain, "the system drains or ends" },
 };
+
+void
+sim_check_poll(const struct rl_shard *shard)
+{
+	for (size_t i = 0; i < sizeof(check_pending) / sizeof(check_pending[0]); i++) {
+		sim_check(!check_pending[i].pending(shard), "INV-7: shard %u polls on although %s",
+			  shard->id, check_pending[i].what);
+	}
+}
 
 void
 sim_check_sleeper(const struct rl_shard *shard)
@@ -287,6 +318,8 @@ sim_check_silent(const struct rl_shard *shard)
 	sim_check(shard->net->conns.taken == 0 && shard->net->pendings.taken == 0 &&
 			  shard->net->connects.taken == 0 && shard->net->accepts.taken == 0,
 		  "a slot of the network's was left");
+	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
+		  shard->net->peers.slab.taken);
 	sim_check(shard->net->lookups == 0, "%u lookups were left", shard->net->lookups);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
@@ -332,6 +365,18 @@ sim_check_balance(const struct rl_stats *stats)
 		  (unsigned long long)stats->undelivered.full,
 		  (unsigned long long)stats->undelivered.gone,
 		  (unsigned long long)stats->undelivered.stopping);
+	sim_check(stats->drain_conns == stats->drain_ended + stats->drain_cut,
+		  "INV-12: %llu connections when the drain began, %llu ended, %llu cut",
+		  (unsigned long long)stats->drain_conns, (unsigned long long)stats->drain_ended,
+		  (unsigned long long)stats->drain_cut);
+	sim_check(stats->drains_over == stats->drains && stats->drains_cut <= stats->drains,
+		  "INV-12: %llu shards drained, %llu cut, %llu silent",
+		  (unsigned long long)stats->drains, (unsigned long long)stats->drains_cut,
+		  (unsigned long long)stats->drains_over);
+	sim_check(stats->closed[RL_REASON_TIMEOUT_DRAIN] <= stats->drain_cut,
+		  "INV-12: more connections ended by the drain's deadline than were cut");
+	sim_check(stats->refused_rate + stats->refused_peer <= stats->refused,
+		  "INV-12: refused by the rate or for the peer, and not counted as refused");
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");
 	sim_check(stats->shared_bufs_taken == stats->shared_bufs_freed,
 		  "INV-12: counted buffers taken and freed differ");

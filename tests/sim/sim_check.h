@@ -18,6 +18,23 @@ void sim_check_reset(void);
 void sim_check_turn_begin(const struct rl_shard *shard);
 void sim_check_turn_end(struct rl_shard *shard);
 
+/* In the middle of its turn, which has begun to poll and found nothing yet. */
+bool sim_check_is_polling(const struct rl_shard *shard);
+
+/* INV-7: then each look ends the polling if something has come. */
+void sim_check_poll(const struct rl_shard *shard);
+/* What the listeners of the run limit, on each shard; 0: they don't. */
+struct sim_check_limits {
+	uint32_t listeners;
+	uint32_t rate; /* each one's, a second */
+	uint32_t burst;
+	uint32_t per_peer; /* of all that know addresses */
+};
+
+void sim_check_limits_reset(void);
+void sim_check_limits_set(const struct sim_check_limits *limits);
+void sim_check_limits_turn_end(const struct rl_shard *shard);
+
 /* Asleep with something to do. */
 void sim_check_sleeper(const struct rl_shard *shard);
 

@@ -10,11 +10,11 @@
 #include "base/host.h"
 #include "loop.h"
 #include "net/net.h"
-#include "shard/wake.h"
 
 #include "sim_acceptor.h"
 #include "sim_check.h"
 #include "sim_host.h"
+#include "sim_meanwhile.h"
 #include "sim_resolver.h"
 
 #define WAIT_STEPS_MAX	 400000
@@ -60,6 +60,7 @@ sim_begin(uint64_t seed)
 	sim_host_init();
 	sim_check_reset();
 	sim_acceptor_reset();
+	sim_meanwhile_reset();
 	sim_resolver_reset();
 	sk.checks_owners = true;
 	harness.step_ns = 20000;
@@ -214,25 +215,6 @@ sim_is_asleep(uint32_t shard)
 
 /* ---- stepping */
 
-/*
- * As if @shard had just pushed something to another that takes it before it sleeps: the wake-up is
- * owned by @shard now, and foreign threads that push meanwhile rely on it.
- */
-static void
-wake_needlessly(uint32_t shard)
-{
-	uint32_t other;
-
-	if (harness.shards < 2 || rli_system_drain_level(harness.system) == SYSTEM_ENDS ||
-	    !sim_fault(FAULT_WAKE_NEEDLESS)) {
-		return;
-	}
-	other = (shard + 1 + (uint32_t)sim_below(harness.shards - 1)) % harness.shards;
-	if (harness.open[other] && !harness.ended[other]) {
-		rli_wake(sim_on(shard), sim_on(other));
-	}
-}
-
 void
 sim_turn(uint32_t shard)
 {
@@ -247,19 +229,25 @@ sim_turn(uint32_t shard)
 	sim_check_turn_begin(on);
 	harness.turns++;
 	sim_world.in_turn = true;
-	wake_needlessly(shard);
+	sim_meanwhile_wake(shard);
 	harness.ended[shard] = !rli_loop_turn(on);
 	on->ring->over = harness.ended[shard];
 	sim_world.in_turn = false;
 	sim_check_turn_end(on);
 }
 
-static bool
-shard_is_runnable(uint32_t shard)
+bool
+sim_is_running(uint32_t shard)
+{
+	return harness.open[shard] && !harness.ended[shard];
+}
+
+bool
+sim_is_runnable(uint32_t shard)
 {
 	const struct ring *ring;
 
-	if (harness.ended[shard] || !harness.open[shard]) {
+	if (!sim_is_running(shard)) {
 		return false;
 	}
 	ring = sim_on(shard)->ring;
@@ -272,7 +260,7 @@ shards_runnable(uint32_t *list)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < harness.shards; i++) {
-		if (shard_is_runnable(i)) {
+		if (sim_is_runnable(i)) {
 			list[count++] = i;
 		}
 	}

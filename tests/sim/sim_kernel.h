@@ -76,6 +76,11 @@ enum sk_state {
 	SK_DEAD, /* reset, refused, timed out, disconnected */
 };
 
+/* Who every Unix peer is. */
+#define SIM_PEER_PID 4711
+#define SIM_PEER_UID 1000
+#define SIM_PEER_GID 100
+
 struct sk_sock {
 	struct sk_file file; /* first: a sock is a file */
 	struct list_node node; /* all of the world's */
@@ -205,6 +210,7 @@ struct ring {
 		refusals; /* completions with an error, one after the other, since the last sleep */
 	uint64_t enters;
 	uint64_t submitted;
+	uint64_t worked; /* pieces of task work that ran */
 	uint64_t reaped;
 };
 

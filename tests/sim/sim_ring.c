@@ -125,6 +125,7 @@ work_run(struct ring *ring, uint32_t max, bool may_be_late)
 			return;
 		}
 		ring->was_late = false;
+		ring->worked++;
 		sk_op_run(op);
 	}
 }
@@ -366,6 +367,9 @@ rli_ring_is_behind(const struct ring *ring)
 static void
 spin_step(void)
 {
+	if (sim_world.looked != NULL) {
+		sim_world.looked();
+	}
 	sim_interleave();
 	sim_world.now_ns += sim_between(100, 10000);
 	sk_timeouts_run();

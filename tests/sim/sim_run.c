@@ -71,7 +71,9 @@ run_config(void)
 	config.actor_batch_max = (uint32_t)sim_between(1, 8);
 	config.conns_max = (uint32_t)sim_between(1, 40);
 	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
-	config.accept_mode = sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_PER_SHARD;
+	config.accept_mode =
+		sim_coin() ? RL_ACCEPT_PER_SHARD
+			   : (sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_LEAST_LOADED);
 	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
 	config.backlog = (uint32_t)sim_between(1, 32);
 	config.mailbox_max = (uint32_t)sim_between(1, sim_coin() ? 16 : 1000);
@@ -101,6 +103,9 @@ run_config(void)
 	}
 	if (sim_below(4) == 0) {
 		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
+	}
+	if (sim_below(3) == 0) {
+		config.spin_us = (uint32_t)sim_between(1, 200);
 	}
 	config.shard = &sim_talk_shard;
 	config.shard_arg = sim_talk_arg();
@@ -138,14 +143,47 @@ run_listen(const char *url, const struct rl_listener_options *options)
 	run_add_target(bound);
 }
 
+/* Seldom tight: most of what can go wrong needs connections. */
+static void
+run_limit(struct rl_listener_options *options)
+{
+	if (sim_below(4) == 0) {
+		options->accept_rate_max = (uint32_t)sim_between(1, sim_coin() ? 10 : 1000);
+		options->accept_burst = sim_coin() ? 0 : (uint32_t)sim_between(1, 8);
+	}
+	if (sim_below(3) == 0) {
+		options->conns_per_peer_max = (uint32_t)sim_between(1, 4);
+	}
+}
+
+static void
+run_check_limits(const struct rl_listener_options *options, uint32_t per_peer)
+{
+	struct sim_check_limits limits = {
+		.listeners = run.listeners_count,
+		.rate = options->accept_rate_max,
+		.burst = options->accept_burst != 0 ? options->accept_burst
+						    : options->accept_rate_max,
+		.per_peer = per_peer,
+	};
+
+	sim_check_limits_set(&limits);
+}
+
 static void
 run_open_listeners(void)
 {
 	struct rl_listener_options options = { .arg = &run }; /* not NULL: automatic pause is on */
+	uint32_t per_peer;
 
+	run_limit(&options);
+	per_peer = options.conns_per_peer_max;
 	run_listen("tcp://127.0.0.1:0", &options);
+	options.conns_per_peer_max = 0; /* the others know no address */
 	if (sim_coin()) {
+		options.peer_cred = sim_coin();
 		run_listen("unix:@sim", &options);
+		options.peer_cred = false;
 	}
 	if (sim_coin()) {
 		options.peer_addr_off = true;
@@ -153,6 +191,7 @@ run_open_listeners(void)
 		options.arg = NULL;
 		run_listen("tcp://[::1]:0", &options);
 	}
+	run_check_limits(&options, per_peer);
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include "sim_actor_common.h"
 #include "sim_harness.h"
+#include "sim_kernel.h"
 #include "sim_world.h"
 
 struct server {
@@ -257,6 +258,24 @@ server_stop(struct server *server, const struct rl_msg *msg)
 	}
 }
 
+/* Who the peer is: an answer, wherever it can be had. */
+static void
+server_ask(const struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct rl_peer_cred cred = { 0 };
+	int rc = rl_conn_peer_cred(self, &cred);
+
+	if (msg->open.peer->family != RL_ADDR_UNIX) {
+		sim_check(rc == -EOPNOTSUPP || rc == -ENOTCONN,
+			  "who has no Unix peer was told its credentials: %d", rc);
+		return;
+	}
+	sim_event("server cred", rc, cred.pid);
+	sim_check(rc == -ENODATA || (rc == 0 && cred.pid == SIM_PEER_PID &&
+				     cred.uid == SIM_PEER_UID && cred.gid == SIM_PEER_GID),
+		  "credentials that nobody has: %d", rc);
+}
+
 static int
 server_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
@@ -273,6 +292,7 @@ server_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return 0;
 	case RL_MSG_OPEN:
 		server_open(self, server, msg);
+		server_ask(self, msg);
 		break;
 	case RL_MSG_RECV:
 		answer = server_recv(self, server, msg);

@@ -215,7 +215,9 @@ sk_bind(struct sk_sock *sock, const union url_sockaddr *addr, socklen_t len)
 	sock->local = *addr;
 	sock->local_len = len;
 	if (!sock->is_unix && sk_addr_port(addr) == 0) {
-		sk_addr_tcp(&sock->local, &sock->local_len, (uint16_t)sk.port_next++);
+		sk_addr_tcp(&sock->local, &sock->local_len, (uint16_t)sk.port_next);
+		/* from one of three machines */
+		sock->local.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + sk.port_next++ % 3);
 	}
 	return 0;
 }

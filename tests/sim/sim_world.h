@@ -106,6 +106,7 @@ enum sim_fault {
 	FAULT_PEER_ONE_BYTE,
 	FAULT_PEER_STORM,
 	FAULT_PEER_TALKS_ON,
+	FAULT_SPIN_TURN,
 	SIM_FAULTS
 };
 
@@ -123,6 +124,7 @@ struct sim_world {
 	bool in_turn; /* product code of a shard is on the stack */
 	void (*foreign)(
 		void); /* what other threads do while a shard is in the middle of its turn */
+	void (*looked)(void); /* the same, when it looks for completions; NULL: nothing */
 };
 
 extern struct sim_world sim_world;

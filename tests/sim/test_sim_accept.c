@@ -24,13 +24,20 @@
 #define TCP "tcp://127.0.0.1:0"
 
 static void
-begin(uint32_t shards, uint32_t conns_max, enum rl_conns_policy policy)
+begin_mode(uint32_t shards, uint32_t conns_max, enum rl_conns_policy policy,
+	   enum rl_accept_mode mode)
 {
 	struct rl_config config =
 		RL_CONFIG(.shards = shards, .conns_max = conns_max, .conns_policy = policy,
-			  .accepts_in_flight = 1, .accept_mode = RL_ACCEPT_ROUND_ROBIN);
+			  .accepts_in_flight = 1, .accept_mode = mode);
 
 	sim_new_with(&config, 31);
+}
+
+static void
+begin(uint32_t shards, uint32_t conns_max, enum rl_conns_policy policy)
+{
+	begin_mode(shards, conns_max, policy, RL_ACCEPT_ROUND_ROBIN);
 }
 
 static uint64_t
@@ -77,6 +84,76 @@ shards_are_served_in_turn(void **state)
 	}
 	scene_end();
 	assert_int_equal(sim_stats().accepted, 7);
+}
+
+static uint32_t
+conns_of(uint32_t shard)
+{
+	return sim_on(shard)->net->conns_count;
+}
+
+#define CROWD 240
+
+/* Of eight shards two are compared: nearly even all the same, also after two have lost all. */
+static void
+least_loaded_of_two_at_random_is_nearly_even(void **state)
+{
+	struct scene scene = { 0 };
+	struct sk_sock *peers[CROWD];
+	uint32_t count = 0;
+
+	(void)state;
+	begin_mode(8, 64, RL_CONNS_REFUSE, RL_ACCEPT_LEAST_LOADED);
+	scene_listen(&scene, TCP, NULL);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		uint32_t before[8];
+		uint32_t shard = 0;
+
+		for (uint32_t s = 0; s < 8; s++) {
+			before[s] = conns_of(s);
+		}
+		peers[i] = scene_connect(&scene);
+		while (conns_of(shard) == before[shard]) {
+			shard++;
+		}
+		if (shard < 2 && i < CROWD / 2) {
+			scene_close(peers[i]); /* these two forget the first half */
+			peers[i] = NULL;
+			count++;
+		}
+	}
+	assert_in_range(count, 1, CROWD / 2 - 1);
+	for (uint32_t s = 0; s < 8; s++) {
+		assert_in_range(conns_of(s), (CROWD - count) / 8 - 4, (CROWD - count) / 8 + 4);
+	}
+	for (uint32_t i = 0; i < CROWD; i++) {
+		if (peers[i] != NULL) {
+			scene_close(peers[i]);
+		}
+	}
+	scene_end();
+}
+
+/* When the two are full, the others are asked in turn; only when all are is one refused. */
+static void
+least_loaded_goes_past_shards_that_are_full(void **state)
+{
+	struct scene scene = { 0 };
+	struct sk_sock *peers[13];
+
+	(void)state;
+	begin_mode(4, 3, RL_CONNS_REFUSE, RL_ACCEPT_LEAST_LOADED);
+	scene_listen(&scene, TCP, NULL);
+	for (uint32_t i = 0; i < 13; i++) {
+		peers[i] = scene_connect(&scene);
+		assert_int_equal(scene.live, i < 12 ? i + 1 : 12);
+	}
+	assert_int_equal(sim_stats().refused, 1);
+	assert_true(scene_is_eof(peers[12]));
+	for (uint32_t i = 0; i < 13; i++) {
+		scene_close(peers[i]);
+	}
+	scene_end();
 }
 
 static void
@@ -317,6 +394,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shards_are_served_in_turn),
+		cmocka_unit_test(least_loaded_of_two_at_random_is_nearly_even),
+		cmocka_unit_test(least_loaded_goes_past_shards_that_are_full),
 		cmocka_unit_test(unix_clients_come_the_same_way),
 		cmocka_unit_test(full_shards_refuse),
 		cmocka_unit_test(full_shards_pause_until_one_has_room),

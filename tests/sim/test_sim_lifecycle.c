@@ -60,6 +60,77 @@ turn_idle_shards_do_nothing(void **state)
 	scene_end();
 }
 
+#define TIES 300
+
+/* A target that ends when it is told to; who watches it often; and a neighbour. */
+static struct {
+	rl_actor_id target;
+	rl_actor_id neighbour;
+	uint32_t downs;
+	bool stopped;
+	bool served;
+} tied;
+
+static int
+target_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)self;
+	tied.stopped = tied.stopped || msg->kind == RL_MSG_STOP;
+	return msg->kind == RL_MSG_USER ? RL_ACTOR_STOP : RL_ACTOR_UNHANDLED;
+}
+
+static int
+watcher_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	for (uint32_t i = 0; msg->kind == RL_MSG_START && i < TIES; i++) {
+		assert_int_equal(rl_actor_monitor(self, tied.target, NULL), 0);
+	}
+	tied.downs += msg->kind == RL_MSG_DOWN;
+	return 0;
+}
+
+static int
+neighbour_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)self;
+	tied.served = tied.served || msg->kind == RL_MSG_USER;
+	return 0;
+}
+
+static const struct rl_actor_def target_def = { .name = "target", .receive = target_receive };
+static const struct rl_actor_def watcher_def = { .name = "watcher", .receive = watcher_receive };
+static const struct rl_actor_def neighbour_def = { .name = "neighbour",
+						   .receive = neighbour_receive };
+
+/* What an ended actor has to settle takes some turns, in which others have theirs. */
+static void
+turn_in_which_a_watched_actor_ends_is_bounded(void **state)
+{
+	uint32_t turns = 0;
+
+	(void)state;
+	memset(&tied, 0, sizeof(tied));
+	assert_int_equal(rl_system_spawn(sim_system(), 0, &target_def, NULL, &tied.target), 0);
+	assert_int_equal(rl_system_spawn(sim_system(), 0, &neighbour_def, NULL, &tied.neighbour),
+			 0);
+	assert_int_equal(rl_system_spawn(sim_system(), 0, &watcher_def, NULL, NULL), 0);
+	sim_settle();
+	assert_int_equal(rl_system_send(sim_system(), tied.target, RL_MSG_USER, NULL, 0), 0);
+	assert_int_equal(rl_system_send(sim_system(), tied.neighbour, RL_MSG_USER, NULL, 0), 0);
+	while (tied.downs < TIES) {
+		uint32_t downs = tied.downs;
+
+		sim_turn(0);
+		assert_true(tied.stopped && tied.served); /* in the first turn */
+		assert_in_range(tied.downs - downs, 1, 64);
+		turns++;
+	}
+	assert_in_range(turns, TIES / 64, TIES / 64 + 1);
+	sim_settle();
+	assert_int_equal(tied.downs, TIES);
+	sim_end();
+}
+
 /* ---- listeners */
 
 static void
@@ -356,6 +427,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(turn_message_waits_for_its_turn),
 		CASE(turn_idle_shards_do_nothing),
+		CASE(turn_in_which_a_watched_actor_ends_is_bounded),
 		CASE(listener_open_twice_is_in_use),
 		CASE(listener_closed_accepts_no_more_and_its_connections_live_on),
 		CASE(listener_unix_is_shared_by_all_shards),

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include <ringline/monitor.h>
 #include <ringline/name.h>
 #include <ringline/request.h>
 
@@ -29,6 +30,8 @@ struct told {
 	uint32_t replies;
 	uint32_t failures;
 	int error;
+	uint32_t downs;
+	const char *heir; /* with the first of those it registers this name */
 };
 
 static struct bed {
@@ -56,6 +59,8 @@ bed_receive(struct rl_actor *self, const struct rl_msg *msg)
 	} else if (msg->kind == RL_MSG_REPLY_FAILED) {
 		told->failures++;
 		told->error = msg->reply_failed.error;
+	} else if (msg->kind == RL_MSG_DOWN && told->downs++ == 0 && told->heir != NULL) {
+		assert_int_equal(rl_actor_register(self, told->heir, NULL), 0);
 	}
 	return 0;
 }

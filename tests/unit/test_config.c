@@ -62,7 +62,9 @@ _Static_assert(sizeof(struct rl_config) == 256, "struct rl_config has not change
 
 _Static_assert(RL_LOG_ERROR == 1 && RL_LOG_DEBUG == 4, "log levels have their numbers");
 _Static_assert(RL_CONNS_REFUSE == 0 && RL_CONNS_PAUSE == 1, "policies have their numbers");
-_Static_assert(RL_ACCEPT_PER_SHARD == 0 && RL_ACCEPT_ROUND_ROBIN == 1, "so do accept modes");
+_Static_assert(RL_ACCEPT_PER_SHARD == 0 && RL_ACCEPT_ROUND_ROBIN == 1 &&
+		       RL_ACCEPT_LEAST_LOADED == 2,
+	       "so do accept modes");
 _Static_assert(RL_FEATURE_DEFER_TASKRUN == 1 && RL_FEATURE_MSG_RING == 32, "and features");
 
 static struct config_machine machine;

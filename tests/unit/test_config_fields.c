@@ -312,21 +312,26 @@ choice_unknown_is_refused(void **state)
 
 	(void)state;
 	unit_refused(&policy, &machine, -EINVAL, "config: conns_policy = 7: must be 0 to 1");
-	unit_refused(&mode, &machine, -EINVAL, "config: accept_mode = 7: must be 0 to 1");
+	unit_refused(&mode, &machine, -EINVAL, "config: accept_mode = 7: must be 0 to 2");
 	unit_refused(&level, &machine, -EINVAL, "config: log_level = 7: must be 0 to 4");
 }
 
 /* What the acceptor hands over are plain descriptors. */
 static void
-choice_round_robin_goes_without_fixed_files(void **state)
+choice_of_an_acceptor_goes_without_fixed_files(void **state)
 {
-	struct rl_config user =
-		RL_CONFIG(.accept_mode = RL_ACCEPT_ROUND_ROBIN, .without = RL_FEATURE_MIN_WAIT);
-	struct config config = unit_resolved(&user, &machine);
+	static const enum rl_accept_mode modes[] = { RL_ACCEPT_ROUND_ROBIN,
+						     RL_ACCEPT_LEAST_LOADED };
 
 	(void)state;
-	assert_int_equal(config.user.accept_mode, RL_ACCEPT_ROUND_ROBIN);
-	assert_int_equal(config.user.without, RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES);
+	for (size_t i = 0; i < UNIT_COUNT(modes); i++) {
+		struct rl_config user =
+			RL_CONFIG(.accept_mode = modes[i], .without = RL_FEATURE_MIN_WAIT);
+		struct config config = unit_resolved(&user, &machine);
+
+		assert_int_equal(config.user.accept_mode, modes[i]);
+		assert_int_equal(config.user.without, RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES);
+	}
 }
 
 static void
@@ -354,7 +359,7 @@ main(void)
 		cmocka_unit_test(deadline_off_or_positive_is_taken),
 		cmocka_unit_test(deadline_negative_is_refused),
 		cmocka_unit_test(choice_unknown_is_refused),
-		cmocka_unit_test(choice_round_robin_goes_without_fixed_files),
+		cmocka_unit_test(choice_of_an_acceptor_goes_without_fixed_files),
 		cmocka_unit_test(without_takes_known_features_only),
 	};
 

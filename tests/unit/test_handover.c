@@ -87,6 +87,26 @@ handover_room_is_what_was_published(void **state)
 	assert_true(rli_handover_publish(&bed.handover, 1)); /* one has closed */
 }
 
+/* A socket is counted once, from the moment when it was pushed to the end of its connection. */
+static void
+handover_load_is_what_is_there_and_on_its_way(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_init(&bed, 100);
+	assert_int_equal(rli_handover_load(&bed.handover), 0);
+	bed_push(&bed, 10);
+	bed_push(&bed, 11);
+	assert_int_equal(rli_handover_load(&bed.handover), 2);
+	(void)bed_take(&bed);
+	assert_int_equal(rli_handover_load(&bed.handover), 2);
+	(void)rli_handover_publish(&bed.handover, 1);
+	assert_int_equal(rli_handover_load(&bed.handover), 2);
+	(void)rli_handover_publish(&bed.handover, 40);
+	assert_int_equal(rli_handover_load(&bed.handover), 41);
+}
+
 /* What is on its way counts as if it were a connection already. */
 static void
 handover_is_full_at_conns_max(void **state)
@@ -224,6 +244,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(handover_keeps_order_round_after_round),
 		cmocka_unit_test(handover_room_is_what_was_published),
+		cmocka_unit_test(handover_load_is_what_is_there_and_on_its_way),
 		cmocka_unit_test(handover_is_full_at_conns_max),
 		cmocka_unit_test(handover_done_with_out_of_turn_is_dropped_in_turn),
 		cmocka_unit_test(handover_end_fits_behind_a_full_ring),

@@ -82,6 +82,48 @@ name_of_one_that_ended_is_free_for_the_next_on_its_shard(void **state)
 	assert_found_everywhere(name, second->id);
 }
 
+/* Whatever else it is tied by, and however long that takes: who is told of its end may have it. */
+static void
+name_of_one_that_ended_is_free_for_who_is_told(void **state)
+{
+	(void)state;
+	for (uint32_t home = 0; home < SHARDS; home++) {
+		const char *name = name_at_home(home);
+		struct rl_actor *owner = bed_spawn(1);
+		struct rl_actor *heir = bed_spawn(1);
+		char other[RL_ACTOR_NAME_MAX + 1];
+
+		((struct told *)rl_actor_state(heir))->heir = name;
+		verb_begin(heir);
+		assert_int_equal(rl_actor_monitor(heir, rl_actor_self(owner), NULL), 0);
+		heir->running = false;
+		for (uint32_t i = 0; i < 2 * ACTOR_UNTIE_MAX; i++) {
+			struct rl_request request = { .to = rl_actor_self(heir),
+						      .kind = RL_MSG_USER,
+						      .timeout_ns = -1 };
+
+			verb_begin(owner);
+			assert_int_equal(rl_actor_request(owner, &request, NULL), 0);
+			owner->running = false;
+			bed_turn(1); /* is delivered, and never answered */
+		}
+		for (uint32_t i = 0; i + 1 < NAMES_MAX; i++) {
+			(void)snprintf(other, sizeof(other), "beside %u", i);
+			assert_int_equal(verb_register(owner, other, NULL), 0);
+		}
+		assert_int_equal(verb_register(owner, name, NULL), 0); /* the last tie of all */
+		bed_settle();
+		assert_found_everywhere(name, owner->id);
+		verb_end(owner);
+		bed_settle();
+		assert_int_equal(told(heir)->downs, 1);
+		assert_int_equal(told(heir)->failures, 0);
+		assert_found_everywhere(name, heir->id);
+		verb_end(heir);
+		bed_settle();
+	}
+}
+
 static void
 name_register_under_way_is_undone_by_an_end(void **state)
 {
@@ -382,6 +424,7 @@ main(void)
 		on_bed(name_registered_is_found_here_with_the_reply_and_everywhere_soon),
 		on_bed(name_taken_is_refused_until_its_owner_ended),
 		on_bed(name_of_one_that_ended_is_free_for_the_next_on_its_shard),
+		on_bed(name_of_one_that_ended_is_free_for_who_is_told),
 		on_bed(name_register_under_way_is_undone_by_an_end),
 		on_bed(name_register_cancelled_gives_the_name_back),
 		on_bed(name_bad_is_refused_at_once),
