@@ -9,9 +9,10 @@
  *	hello
  *
  * What to learn: actors that talk across cores (chat_server/chat.h): requests for what needs an
- * answer, messages for what flows, windows so that nothing overflows, RL_MSG_ROOM where a way is
- * full, monitors to learn that a client is gone. What is said in a room reaches all its members in
- * one order. Who does not read is cut off, and nobody waits for him (chat_server/client.c).
+ * answer, messages for what flows, one counted buffer for what many are sent, windows so that
+ * nothing overflows, RL_MSG_ROOM where a way is full, monitors to learn that a client is gone.
+ * What is said in a room reaches all its members in one order. Who does not read is cut off, and
+ * nobody waits for him (chat_server/client.c).
  *
  * Limits, each with an answer that begins with "!": 200 bytes in a line, 15 in a nick, 23 in a
  * room's name, 200 members in a room, 256 rooms at home on a core. A client is in one room at a

@@ -71,6 +71,10 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(bufs_max), 1, ID_SLOT_MAX, 65536, false },
 	/* because 1,024 buffers of the largest size fit; committed as it is used */
 	{ CONFIG_NUMBER(buf_pool_bytes), CONFIG_MIB, 1024 * CONFIG_GIB, 64 * CONFIG_MIB, false },
+	/* because to open more at once by name is a storm */
+	{ CONFIG_NUMBER(lookups_max), 1, 65536, 256, false },
+	/* because a name server that does not answer costs one of them 5 s and more */
+	{ CONFIG_NUMBER(resolvers), 1, 16, 4, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */
 	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */

@@ -17,13 +17,13 @@
 #include "actor/request.h"
 #include "base/host.h"
 #include "base/mutant.h"
+#include "drain.h"
 #include "net/conn.h"
 #include "net/net.h"
 #include "system.h"
 
 #define TURN_MESSAGES_MAX 1024 /* from foreign threads, per turn */
 #define TURN_MESH_MAX	  4096 /* from other shards, per turn */
-#define END_BUFS_NS	  RL_SEC(1) /* after the cut, for counted buffers to come home */
 #define TURN_TIMERS_MAX	  4096 /* the rest is due still, and the turn does not wait */
 
 /*
@@ -73,6 +73,7 @@ rli_loop_turn(struct rl_shard *shard)
 		rli_hooks_tick(shard);
 	}
 	flushed = rli_net_flush(shard);
+	rli_system_resolve(shard);
 	turn_end(shard);
 	rli_actors_flush_mesh(shard);
 	if (rli_system_drain_level(shard->system) == SYSTEM_ENDS) {
@@ -127,6 +128,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 	case CONTROL_OPENED:
 		rli_clerk_opened(shard, list_entry(control, struct clerk_job, control));
 		return;
+	case CONTROL_RESOLVED:
+		rli_conn_resolved(control);
+		return;
 	}
 	RL_UNREACHABLE();
 }
@@ -166,16 +170,6 @@ turn_drain(struct rl_shard *shard)
 	return rli_actors_drain_mesh(shard, TURN_MESH_MAX) || active;
 }
 
-/* The drain has lasted long enough: what is left ends now, with @reason. */
-static void
-end_cut(struct rl_shard *shard, enum rl_reason reason)
-{
-	shard->cut = true;
-	rli_actors_cut(shard, reason);
-	rli_net_cut(shard, reason);
-	rli_wheel_start(&shard->wheel, &shard->drain_timer, shard->now_ns + END_BUFS_NS);
-}
-
 static void
 timer_due(struct rl_shard *shard, struct timer *timer)
 {
@@ -196,19 +190,13 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 		rli_listener_backoff_due(timer);
 		return;
 	case TIMER_SYSTEM:
-		if (shard->cut) {
-			shard->bufs_given_up = true;
-		} else {
-			end_cut(shard, RL_REASON_TIMEOUT_DRAIN);
-		}
+		rli_drain_due(shard);
 		return;
 	}
 	RL_UNREACHABLE();
 }
 
-/*
- * Phase 3: collect what is due, then act on it; what is started meanwhile waits for the next turn.
- */
+/* Phase 3: collect what is due, then act; what is started meanwhile waits for the next turn. */
 static bool
 turn_timers(struct rl_shard *shard)
 {
@@ -227,22 +215,22 @@ turn_timers(struct rl_shard *shard)
 static inline uint32_t
 actor_run(struct actors *actors, struct rl_actor *actor, uint32_t budget)
 {
-	uint32_t left = budget;
+	uint32_t delivered = 0;
 
 	if (actor->gait != ACTOR_GAIT_STEADY || actor->mailbox.count == 0) {
 		(void)rli_actor_run(actor, budget);
-	} else if (rli_actor_run_steady(actors, actor, &left)) {
+	} else if (rli_actor_run_steady(actors, actor, budget, &delivered)) {
 		if (actor->mailbox.count > 0) {
 			rli_actor_ready_on(actors, actor);
 		}
-		return budget - left;
+		return delivered;
 	}
 	if (actor->life == ACTOR_ENDING) {
 		rli_actor_stop(actor);
 	} else if (rli_actor_has_work(actor)) {
 		rli_actor_ready(actor);
 	}
-	return budget - left;
+	return delivered;
 }
 
 /*
@@ -271,7 +259,7 @@ actors_next(struct actors *actors)
  * a turn each. A connection that becomes ready meanwhile waits for the next turn, because its
  * output leaves once per turn. Returns how many ran.
  */
-static uint32_t
+__attribute__((noinline)) static uint32_t
 actors_run(struct rl_shard *shard, uint32_t budget)
 {
 	struct actors *actors = shard->actors;
@@ -310,63 +298,16 @@ turn_actors(struct rl_shard *shard)
 	return actors_run(shard, shard->config->turn_actors_max) > 0 || active;
 }
 
-static void
-end_drain(struct rl_shard *shard)
-{
-	int64_t drain_ns = shard->config->drain_timeout_ns;
-	uint64_t deadline_ns = drain_ns < 0 ? UINT64_MAX : shard->now_ns + (uint64_t)drain_ns;
-
-	shard->drain = SYSTEM_DRAINS;
-	rli_mesh_stop(shard->port);
-	rli_net_drain(shard);
-	rli_actors_drain(shard, deadline_ns);
-	rli_timer_init(&shard->drain_timer, TIMER_SYSTEM);
-	if (deadline_ns != UINT64_MAX) {
-		rli_wheel_start(&shard->wheel, &shard->drain_timer, deadline_ns);
-	}
-}
-
-/*
- * When actors and connections have ended, hooks may run on but send no more, or two of them that
- * answer each other would never let the system end. Buffers that other shards have are waited for,
- * but not for ever: a hook there may keep one.
- */
-static bool
-end_is_silent(struct rl_shard *shard)
-{
-	if (shard->actors->live != 0 || !rli_net_is_silent(shard)) {
-		return false;
-	}
-	shard->actors->cut = true;
-	if (shard->actors->bufs_away > 0 && !shard->bufs_given_up) {
-		return false;
-	}
-	return rli_actors_mesh_is_idle(shard) && rli_mesh_is_home(shard->port);
-}
-
-/* How far the system's end has come, and what this shard does about it. */
+/* Who closed a listener learns that it is closed; and the system's end goes on. */
 static void
 turn_end(struct rl_shard *shard)
 {
-	uint32_t drain = rli_system_drain_level(shard->system);
 	struct control *closed;
 
 	while ((closed = rli_listener_closed(shard)) != NULL) {
 		rli_system_answer(list_entry(closed, struct control_request, control));
 	}
-	if (drain >= SYSTEM_DRAINS && shard->drain == SYSTEM_RUNS) {
-		end_drain(shard);
-	}
-	if (drain >= SYSTEM_CUTS && shard->drain == SYSTEM_DRAINS) {
-		shard->drain = SYSTEM_CUTS;
-		(void)rli_wheel_cancel(&shard->wheel, &shard->drain_timer);
-		end_cut(shard, RL_REASON_SHUTDOWN);
-	}
-	if (shard->drain != SYSTEM_RUNS && !shard->silent && end_is_silent(shard)) {
-		shard->silent = true;
-		(void)rli_wheel_cancel(&shard->wheel, &shard->drain_timer);
-		rli_system_went_silent(shard->system);
-	}
+	rli_drain_step(shard);
 }
 
 /* Nothing is left to do before something happens outside? */
@@ -422,7 +363,8 @@ static bool
 enter_has_news(struct rl_shard *shard)
 {
 	for (uint32_t i = 0; i < SPIN_LOOKS; i++) {
-		if (enter_has_messages(shard) || rli_ring_has_news(shard->ring)) {
+		if ((enter_has_messages(shard) && !RL_MUTANT(SPIN_BLIND)) ||
+		    rli_ring_has_news(shard->ring)) {
 			counters_add(&shard->counters, spins_hit, 1);
 			shard->spin_misses = 0;
 			return true;
@@ -507,7 +449,8 @@ enter_plan(struct rl_shard *shard, bool flushed, struct ring_wait *wait)
 	}
 	/* announce the sleep, then look once more: see shard/sleep.h */
 	rli_sleep_begin(&shard->sleep);
-	if (enter_has_messages(shard)) {
+	if (enter_has_messages(shard) &&
+	    !(RL_MUTANT(SPIN_IS_ENOUGH) && shard->config->spin_us != 0)) {
 		rli_sleep_end(&shard->sleep);
 	} else {
 		enter_plan_batch(shard, wait);

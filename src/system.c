@@ -17,6 +17,7 @@
 #include "mailbox/mesh.h"
 #include "net/acceptor.h"
 #include "net/net.h"
+#include "net/resolver.h"
 
 _Static_assert(NET_LISTENERS_MAX == CONFIG_LISTENERS_MAX, "the shards know every listener");
 
@@ -93,6 +94,7 @@ system_init_shards(struct rl_system *system)
 		parts->shard.system = system;
 		parts->shard.actors = &parts->actors;
 		parts->shard.net = &parts->net;
+		parts->net.resolver = system->resolver;
 		parts->shard.port = rli_mesh_port(system->mesh, i);
 		parts->shard.peers = system->shards;
 		system->shards[i] = &parts->shard;
@@ -117,6 +119,9 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 	rc = system->eventfd < 0 ? system->eventfd
 				 : -pthread_mutex_init(&system->listeners_lock, NULL);
 	(void)pthread_mutex_init(&system->clerk.lock, NULL); /* never fails on Linux */
+	if (rc == 0) {
+		rc = rli_system_resolver_create(system);
+	}
 	if (rc == 0) {
 		rc = system_init_shards(system);
 	}
@@ -154,6 +159,7 @@ rli_system_destroy(struct rl_system *system)
 		rli_mesh_destroy(system->mesh);
 	}
 	rli_acceptor_destroy(system->acceptor);
+	rli_resolver_release(system->resolver);
 	if (system->eventfd >= 0) {
 		rli_host_eventfd_close(system->eventfd);
 	}
@@ -222,7 +228,12 @@ rli_system_went_silent(struct rl_system *system)
 	uint32_t before = atomic_fetch_add_explicit(&system->silent, 1, memory_order_acq_rel);
 
 	if (before + 1 == system->config.user.shards) {
-		rli_log(&system->log, RL_LOG_INFO, LOG_NO_SHARD, "drained: every shard is silent");
+		struct rl_stats stats;
+
+		(void)rl_system_stats(system, -1, &stats); /* the sum is always there */
+		rli_log(&system->log, RL_LOG_INFO, LOG_NO_SHARD,
+			"drained: every shard is silent; %llu connections ended, %llu were cut",
+			(unsigned long long)stats.drain_ended, (unsigned long long)stats.drain_cut);
 		(void)rli_host_eventfd_write(system->eventfd); /* as in rl_system_drain() */
 	}
 }

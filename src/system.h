@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "mailbox/inbox.h"
+#include "net/sys.h"
 #include "net/url.h"
 #include "shard/shard.h"
 
@@ -32,6 +33,7 @@ struct system_listener {
 	const struct rl_actor_def *def;
 	struct rl_listener_options options;
 	struct url bound;
+	struct sys_file file; /* of a Unix path */
 	uint32_t generation;
 	bool open;
 	bool busy; /* being opened or closed */
@@ -69,6 +71,7 @@ struct clerk {
 };
 
 struct mesh;
+struct resolver;
 
 struct rl_system {
 	struct config config;
@@ -83,6 +86,7 @@ struct rl_system {
 	size_t reserved_bytes;
 	struct acceptor *acceptor; /* NULL: the shards accept themselves */
 	struct clerk clerk;
+	struct resolver *resolver;
 	struct thread_set *threads; /* thread.c's; NULL in the simulator */
 };
 
@@ -96,6 +100,7 @@ enum control_kind {
 	CONTROL_UNLISTEN,
 	CONTROL_SPAWN,
 	CONTROL_OPENED, /* a struct clerk_job, which nobody waits for */
+	CONTROL_RESOLVED, /* a struct lookup, likewise */
 };
 
 struct control_request {
@@ -155,6 +160,18 @@ void rli_clerk_opened(struct rl_shard *shard, struct clerk_job *job);
  * one is at its end, if there was one. 0 or a negative errno. Called on a shard.
  */
 int rli_thread_clerk_start(struct rl_system *system);
+
+/* 0 or -ENOMEM. */
+int rli_system_resolver_create(struct rl_system *system);
+
+/* At the end of a turn: threads for what it asked of the resolver. */
+void rli_system_resolve(struct rl_shard *shard);
+
+/*
+ * thread_resolver.c, or the simulator: a thread for a worker of the resolver; the last one that it
+ * had is at its end, if there was one. 0 or a negative errno. Called on a shard.
+ */
+int rli_thread_resolver_start(struct rl_system *system, uint32_t worker);
 
 static inline uint32_t
 rli_system_drain_level(const struct rl_system *system)

@@ -67,6 +67,7 @@ opening_bind(struct opening *opening, const struct url *url)
 	rli_tcp_settings_log(&opening->tcp, &opening->system->log);
 	opening->fds[opening->fds_count++] = fd;
 	*bound = *url;
+	rli_sys_unix_file(url, &opening->listener->file);
 	rc = rli_sys_bound(fd, bound);
 	while (rc == 0 && !alone && opening->fds_count < config->shards) {
 		fd = url->is_unix ? rli_sys_dup(opening->fds[0])
@@ -88,6 +89,10 @@ opening_remedy(int rc)
 		return "; another program listens there, stop it or choose another address";
 	case -EACCES:
 		return "; ports below 1024 and protected paths need a privilege";
+	case -ENOENT:
+		return "; a folder of the path does not exist";
+	case -EROFS:
+		return "; the file system is read-only";
 	case -EADDRNOTAVAIL:
 		return "; this machine has no such address";
 	case -EEXIST:
@@ -156,8 +161,7 @@ listener_unlisten(struct opening *opening)
 	/* closing can't fail */
 	(void)ask_acceptor(opening, CONTROL_UNLISTEN);
 	(void)ask_all(opening, CONTROL_UNLISTEN, requests);
-	/* not if somebody else has taken the path meanwhile */
-	(void)rli_sys_unix_unlink_stale(&opening->listener->bound);
+	rli_sys_unix_remove(&opening->listener->bound, &opening->listener->file);
 }
 
 /* All or none: who did begin stops again. The acceptor begins when every shard can adopt. */
@@ -246,15 +250,20 @@ listener_open_reserved(struct opening *opening, const char *text)
 	if (rc == 0) {
 		rc = rli_listener_options_check_url(&opening->listener->options, url.is_unix, log);
 	}
+	if (rc == 0) {
+		rc = rli_listener_options_check_unix(&opening->listener->options, &url, log);
+	}
 	if (rc != 0) {
 		return rc;
 	}
+	url.mode = (uint16_t)opening->listener->options.unix_mode;
 	rc = opening_check(opening, &url);
 	if (rc == 0) {
 		rc = opening_bind(opening, &url);
 	}
 	if (rc != 0) {
 		opening_close_fds(opening);
+		rli_sys_unix_remove(&url, &opening->listener->file);
 		return listener_refuse(opening->system, text, rc,
 				       opening_blame(opening, rc, blame, sizeof(blame)));
 	}
@@ -287,6 +296,7 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 		return listener_refuse(sys, url, -ENOBUFS, "; 16 listeners are open already");
 	}
 	opening.listener->def = def;
+	opening.listener->file = (struct sys_file){ 0 };
 	opening.listener->options = options != NULL ? *options : options_default;
 	rc = listener_open_reserved(&opening, url);
 	listener_settle(sys, opening.listener, rc == 0);
@@ -356,8 +366,8 @@ rli_system_remove_sockets(struct rl_system *system)
 {
 	for (uint32_t i = 0; i < CONFIG_LISTENERS_MAX; i++) {
 		if (system->listeners[i].open) {
-			/* as in listener_unlisten(); our sockets are closed by now */
-			(void)rli_sys_unix_unlink_stale(&system->listeners[i].bound);
+			rli_sys_unix_remove(&system->listeners[i].bound,
+					    &system->listeners[i].file);
 		}
 	}
 }

@@ -2,8 +2,10 @@
 /*
  * The system's threads: one pinned thread per shard, the acceptor's if there is one, the barrier at
  * the start, the signals, and the end in the order of docs/architecture.md. Invariant: a start that
- * fails leaves nothing behind, and no thread outlives rl_system_stop().
+ * fails leaves nothing behind, and no thread outlives rl_system_stop(), but for thread_resolver.c.
  */
+#include "thread.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,35 +20,6 @@
 #include "base/host.h"
 #include "loop.h"
 #include "system.h"
-
-enum thread_go {
-	THREAD_WAITS, /* at the barrier */
-	THREAD_TURNS,
-	THREAD_QUITS, /* another shard failed to open */
-};
-
-struct thread {
-	pthread_t handle;
-	struct rl_system *system;
-	struct rl_shard *shard;
-	bool started;
-};
-
-struct thread_set {
-	pthread_mutex_t lock;
-	pthread_cond_t changed; /* opened or go changed, or a request was answered */
-	uint32_t opened; /* threads that have come to the barrier */
-	int rc; /* the first failure among them */
-	enum thread_go go;
-	sigset_t mask_before;
-	int signalfd;
-	pthread_t acceptor;
-	bool acceptor_started;
-	pthread_t clerk;
-	bool clerk_started; /* the last one there was; under the lock */
-	cpu_set_t cpus; /* where the starting thread may run */
-	struct thread threads[ID_SHARDS_MAX];
-};
 
 static _Thread_local bool thread_is_ours;
 
@@ -521,9 +494,11 @@ rl_system_stop(struct rl_system *sys)
 	}
 	(void)rl_system_run(sys); /* returns 0 only */
 	clerk_join(sys->threads); /* what it asks of shards they still answer */
+	rli_thread_resolver_leave(sys);
 	rli_system_end(sys);
 	threads_join(sys);
 	rli_system_remove_sockets(sys);
+	rli_log(&sys->log, RL_LOG_INFO, LOG_NO_SHARD, "stopped: every thread has ended");
 	thread_set_destroy(sys);
 	rli_system_destroy(sys);
 }

@@ -6,14 +6,17 @@
  *	room    one actor, on the shard that its name hashes to; its members are anywhere
  *	client  one per connection (client.c); everything it wants of a room is a request
  *
- * A line is longer than a message, so it travels in numbered pieces, which arrive in order because
- * both ends are actors. Two windows bound what is under way, so that no mailbox can overflow:
+ * A line is a counted buffer: the client writes it once, and the room sends that one to all its
+ * members, on any shard. Two windows bound what is under way:
  *
- *	client -> room   one line. Its last piece is a request, which the room answers when it has
- *	                 sent the line to all members; meanwhile the client's input is not read.
+ *	client -> room   one line. A request follows it, which the room answers when it has sent the
+ *	                 line to all members; meanwhile the client's input is not read.
  *	room -> client   CHAT_WINDOW lines that the client has not reported as taken. It takes them
  *	                 whether or not its peer reads, so the room waits for a core, never for a
  *	                 network; what becomes of a peer that does not read is decided in client.c.
+ *
+ * So a member's mailbox never overflows. A room's can, when thousands ask for it at once; then a
+ * line is lost and its writer told, and what was taken is reported again a little later.
  */
 #ifndef RINGLINE_EXAMPLES_CHAT_H
 #define RINGLINE_EXAMPLES_CHAT_H
@@ -27,12 +30,11 @@ enum {
 	CHAT_NICK_MAX = 15,
 	CHAT_ROOM_MAX = 23,
 	CHAT_LINE_MAX = 200, /* what a client may send at once, without the newline */
-	CHAT_MEMBERS_MAX = 200, /* of a room: as many as fit into an actor's state */
+	CHAT_MEMBERS_MAX = 200, /* of a room: a number fits into a byte */
 	CHAT_ROOMS_MAX = 256, /* at home on one shard */
 	CHAT_WINDOW = 16,
 	CHAT_TEXT_MAX = CHAT_NICK_MAX + 2 + CHAT_LINE_MAX + 1, /* "nick: line\n" */
-	CHAT_PIECE_MAX = 24,
-	CHAT_MAILBOX_MAX = 4096, /* more than all pieces that may be under way to a room */
+	CHAT_MAILBOX_MAX = 4096, /* more than a room's members have under way */
 };
 
 enum chat_kind {
@@ -41,27 +43,20 @@ enum chat_kind {
 	CHAT_RENAME, /* request to a room, char[]: the new nick; -EEXIST */
 	CHAT_LEAVE, /* request to a room */
 	CHAT_WHO, /* request to a room, uint32_t: from which one on. Reply: struct chat_who */
-	CHAT_LINE, /* to a room, struct chat_piece; the last one is a request */
-	CHAT_TEXT, /* to a client, struct chat_piece */
-	CHAT_TAKEN, /* to a room, uint32_t: so many lines were taken */
+	CHAT_LINE, /* to a room, a buffer */
+	CHAT_SAID, /* request to a room, struct chat_said: it is to go to all; -EPROTO: not here */
+	CHAT_TEXT, /* to a client, a buffer */
+	CHAT_TAKEN, /* to a room, uint32_t: how many lines were taken since it joined */
 };
 
-struct chat_piece {
-	uint16_t at; /* where in the line; 0 begins a new one */
-	uint8_t len;
-	bool last;
-	char text[CHAT_PIECE_MAX];
+/* Which line: the address of its bytes, which is the same on all shards. */
+struct chat_said {
+	const void *text;
 };
 
 struct chat_who {
 	uint32_t next; /* to ask for next; 0: there are no more */
 	char nick[CHAT_NICK_MAX + 1]; /* empty: nobody */
-};
-
-/* A line, whole or in the making. */
-struct chat_text {
-	uint16_t len;
-	char text[CHAT_TEXT_MAX];
 };
 
 /* Both are static data: see rl_actor_spawn(). */
@@ -74,13 +69,8 @@ extern rl_actor_id chat_halls[256];
 /* How long a client's output may be above the high mark; set before the start. */
 extern uint64_t chat_slow_ns;
 
-__attribute__((format(printf, 2, 3))) void chat_text_print(struct chat_text *text,
-							   const char *format, ...);
-
-/* The piece that begins at @at. */
-struct chat_piece chat_text_piece(const struct chat_text *text, uint16_t at);
-
-/* True: the line is whole. A piece that does not follow the ones before it is not taken. */
-bool chat_text_add(struct chat_text *text, const struct chat_piece *piece);
+/* One reference, the caller's; NULL: no memory. What could upset a terminal is replaced. */
+__attribute__((format(printf, 2, 3))) struct rl_buf *chat_line(struct rl_shard *shard,
+							       const char *format, ...);
 
 #endif

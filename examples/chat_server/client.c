@@ -12,6 +12,7 @@
 #include "chat_server/chat.h"
 
 #define CLIENT_TRIES_MAX 3 /* to join a room that ends meanwhile */
+#define CLIENT_RETRY_NS	 RL_MS(1)
 
 enum client_step {
 	CLIENT_IDLE,
@@ -23,6 +24,11 @@ enum client_step {
 	CLIENT_ASKING, /* who is there */
 };
 
+enum client_timer {
+	CLIENT_TIMER_SLOW, /* its output was above the high mark for too long */
+	CLIENT_TIMER_REPORT, /* the room had no place for a report */
+};
+
 struct client {
 	enum client_step step;
 	bool in_room; /* once it has joined; room is set before */
@@ -32,13 +38,12 @@ struct client {
 	rl_actor_id room;
 	uint32_t room_shard;
 	uint32_t tries;
-	uint32_t taken; /* lines of the room's that were not reported yet */
-	uint16_t spoken; /* of the line on its way to the room */
+	uint32_t taken; /* lines of the room's */
+	uint32_t reported; /* as many of them the room knows of */
 	char nick[CHAT_NICK_MAX + 1];
 	char wanted_nick[CHAT_NICK_MAX + 1];
 	char wanted_room[CHAT_ROOM_MAX + 1];
-	struct chat_text line; /* to the room */
-	struct chat_text text; /* from the room */
+	struct rl_buf *line; /* for which there was no room on its way; NULL: none */
 };
 
 rl_actor_id chat_halls[256];
@@ -46,14 +51,14 @@ uint64_t chat_slow_ns;
 
 /* 0, or a negative errno of rl_conn_send(), which then ends the client. */
 static int
-client_write(struct rl_actor *self, const char *text, size_t len)
+client_write(struct rl_actor *self, const void *text, size_t len)
 {
 	struct client *client = rl_actor_state(self);
 	int rc = rl_conn_send(self, text, len);
 
 	if (rc == RL_CONN_SEND_HIGH && !client->slow) {
 		client->slow = true;
-		return rl_timer_start(self, chat_slow_ns, 0, &client->slow_timer);
+		return rl_timer_start(self, chat_slow_ns, CLIENT_TIMER_SLOW, &client->slow_timer);
 	}
 	return rc == RL_CONN_SEND_HIGH ? 0 : rc;
 }
@@ -113,69 +118,89 @@ client_open(struct rl_actor *self)
 	}
 	client->in_room = false;
 	client->taken = 0;
+	client->reported = 0;
 	client->room_shard = hash % rl_shard_count(rl_actor_shard(self));
 	return client_ask(self, CLIENT_OPENING, chat_halls[client->room_shard], CHAT_OPEN,
 			  client->wanted_room, (size_t)(at - client->wanted_room) + 1);
 }
 
-/* The pieces that are left; the last one is a request, which needs no room on its way. */
+static void
+client_forget_line(struct client *client)
+{
+	rl_buf_release(client->line);
+	client->line = NULL;
+}
+
+static int client_refused(struct rl_actor *self, int error);
+
+/* The line, and the request that goes with it, which needs no room on its way. */
 static int
 client_speak(struct rl_actor *self)
 {
 	struct client *client = rl_actor_state(self);
+	struct chat_said said = { client->line->data };
+	int rc = rl_actor_send_buf(self, client->room, CHAT_LINE, client->line);
 
 	client->step = CLIENT_SPEAKING;
-	while (client->spoken < client->line.len) {
-		struct chat_piece piece = chat_text_piece(&client->line, client->spoken);
-		int rc;
-
-		if (piece.last) {
-			client->spoken = client->line.len;
-			return client_ask(self, CLIENT_SPEAKING, client->room, CHAT_LINE, &piece,
-					  sizeof(piece));
-		}
-		rc = rl_actor_send(self, client->room, CHAT_LINE, &piece, sizeof(piece));
-		if (rc == -EAGAIN && client->room_shard != rl_shard_id(rl_actor_shard(self))) {
-			return 0; /* RL_MSG_ROOM follows */
-		}
-		if (rc != 0) {
-			(void)client_idle(self); /* it has a stream */
-			return client_say(self, "! the room is busy, a line was lost");
-		}
-		client->spoken = (uint16_t)(client->spoken + piece.len);
+	if (rc == -EAGAIN && client->room_shard != rl_shard_id(rl_actor_shard(self))) {
+		return 0; /* RL_MSG_ROOM follows */
 	}
-	return 0;
+	if (rc != 0) {
+		client_forget_line(client);
+		return client_refused(self, rc);
+	}
+	client->line = NULL; /* the room's */
+	return client_ask(self, CLIENT_SPEAKING, client->room, CHAT_SAID, &said, sizeof(said));
 }
 
-/* Lets the room send more; refused, it is tried again with RL_MSG_ROOM or with the next line. */
-static void
+/* Lets the room send more. */
+static int
 client_report_taken(struct rl_actor *self)
 {
 	struct client *client = rl_actor_state(self);
+	int rc;
 
-	if (client->taken >= CHAT_WINDOW / 2 &&
-	    rl_actor_send(self, client->room, CHAT_TAKEN, &client->taken, sizeof(client->taken)) ==
-		    0) {
-		client->taken = 0;
+	if (client->taken - client->reported < CHAT_WINDOW / 2) {
+		return 0;
 	}
+	rc = rl_actor_send(self, client->room, CHAT_TAKEN, &client->taken, sizeof(client->taken));
+	if (rc == 0) {
+		client->reported = client->taken;
+		return 0;
+	}
+	if (rc == -EAGAIN && client->room_shard != rl_shard_id(rl_actor_shard(self))) {
+		return 0; /* RL_MSG_ROOM follows */
+	}
+	return rc == -ENOENT ? 0 : rl_timer_start(self, CLIENT_RETRY_NS, CLIENT_TIMER_REPORT, NULL);
+}
+
+/* Of a line the room tells itself, in its answer. */
+static int
+client_undelivered(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct client *client = rl_actor_state(self);
+
+	if (msg->undelivered.kind != CHAT_TAKEN || msg->undelivered.error != -EAGAIN ||
+	    !rl_actor_id_eq(msg->undelivered.to, client->room)) {
+		return 0;
+	}
+	client->reported = client->taken - CHAT_WINDOW / 2; /* or less, which nobody knows */
+	return rl_timer_start(self, CLIENT_RETRY_NS, CLIENT_TIMER_REPORT, NULL);
 }
 
 static int
 client_heard(struct rl_actor *self, const struct rl_msg *msg)
 {
-	const struct chat_piece *piece = RL_MSG_AS(msg, struct chat_piece);
 	struct client *client = rl_actor_state(self);
-	bool whole;
+	const struct rl_buf *text = rl_msg_buf(msg);
+	int rc;
 
 	if (!rl_actor_id_eq(msg->from, client->room)) {
 		return 0; /* of a room that it has left */
 	}
-	whole = chat_text_add(&client->text, piece);
-	if (piece->last) {
-		client->taken++;
-		client_report_taken(self);
-	}
-	return whole ? client_write(self, client->text.text, client->text.len) : 0;
+	client->taken++;
+	rc = client_report_taken(self);
+	return rc != 0 ? rc : client_write(self, text->data, text->len);
 }
 
 static int
@@ -240,6 +265,8 @@ client_refused(struct rl_actor *self, int error)
 		rc = client_say(self, "! the room is full, it has %d members", CHAT_MEMBERS_MAX);
 	} else if (error == -ENOSPC) {
 		rc = client_say(self, "! there are too many rooms, %d on a core", CHAT_ROOMS_MAX);
+	} else if (step == CLIENT_SPEAKING && (error == -EAGAIN || error == -EPROTO)) {
+		rc = client_say(self, "! the room is busy, a line was lost");
 	} else {
 		rc = client_say(self, "! that did not work: %s", strerror(-error));
 	}
@@ -333,13 +360,10 @@ client_line(struct rl_actor *self, const char *line, size_t len)
 		return client_ask(self, CLIENT_ASKING, client->room, CHAT_WHO, &first,
 				  sizeof(first));
 	}
-	chat_text_print(&client->line, "%s: %.*s\n", client->nick, (int)len, line);
-	for (uint16_t i = 0; i + 1 < client->line.len; i++) {
-		if ((uint8_t)client->line.text[i] < ' ' || client->line.text[i] == 0x7f) {
-			client->line.text[i] = '?'; /* it goes to others' terminals */
-		}
+	client->line = chat_line(rl_actor_shard(self), "%s: %.*s\n", client->nick, (int)len, line);
+	if (client->line == NULL) {
+		return client_say(self, "! there is no memory for a line, it was lost");
 	}
-	client->spoken = 0;
 	return client_speak(self);
 }
 
@@ -384,6 +408,7 @@ static int
 client_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
 	struct client *client = rl_actor_state(self);
+	int rc;
 
 	switch (msg->kind) {
 	case RL_MSG_OPEN:
@@ -398,16 +423,22 @@ client_receive(struct rl_actor *self, const struct rl_msg *msg)
 		(void)rl_timer_cancel(self, client->slow_timer); /* -ENOENT: nothing to cancel */
 		return 0;
 	case RL_MSG_TIMER:
-		return rl_conn_abort(self); /* too slow for too long: see the head */
+		return msg->timer.tag == CLIENT_TIMER_SLOW ? rl_conn_abort(self) /* see the head */
+							   : client_report_taken(self);
 	case RL_MSG_ROOM:
-		client_report_taken(self);
-		return client->step == CLIENT_SPEAKING ? client_speak(self) : 0;
+		rc = client_report_taken(self);
+		return rc == 0 && client->line != NULL ? client_speak(self) : rc;
+	case RL_MSG_UNDELIVERED:
+		return client_undelivered(self, msg);
 	case RL_MSG_REPLY:
 		return client_answered(self, msg);
 	case RL_MSG_REPLY_FAILED:
 		return client_refused(self, msg->reply_failed.error);
 	case CHAT_TEXT:
 		return client_heard(self, msg);
+	case RL_MSG_STOP:
+		client_forget_line(client);
+		return 0;
 	case RL_MSG_SHUTDOWN:
 		(void)client_say(self, "* the server is shutting down"); /* it ends anyway */
 		return RL_ACTOR_STOP;
@@ -420,4 +451,5 @@ const struct rl_actor_def chat_client = {
 	.name = "client",
 	.receive = client_receive,
 	.state_size = sizeof(struct client),
+	.reports = true, /* of a report that was lost, so that no room waits for it for ever */
 };

@@ -16,13 +16,14 @@ struct member {
 	rl_monitor_id monitor;
 	rl_request_id request; /* answered when its line was sent to all */
 	uint32_t shard;
-	uint32_t untaken; /* lines that were sent to it */
+	uint32_t sent; /* lines, to it */
+	uint32_t taken; /* so many of them, as it said */
 	bool used;
 	bool left; /* used until the others know */
 	bool parted; /* they are being told */
 	bool waits; /* its line is in the queue */
 	char nick[CHAT_NICK_MAX + 1];
-	struct chat_text text;
+	struct rl_buf *text; /* its line; NULL: none */
 };
 
 struct room {
@@ -30,7 +31,6 @@ struct room {
 	uint32_t queue_first;
 	uint32_t queue_count;
 	uint32_t to; /* the first line of the queue was sent to all members before this one */
-	uint16_t at; /* and so far to this one */
 	int rc; /* the first thing that failed: then the room ends with it */
 	rl_actor_id ids[CHAT_MEMBERS_MAX]; /* "no id": not used, or left */
 	uint8_t queue[CHAT_MEMBERS_MAX];
@@ -69,6 +69,15 @@ room_check(struct room *room, int rc)
 	room->rc = room->rc != 0 ? room->rc : rc;
 }
 
+/* Takes @text. */
+static void
+room_set_text(struct member *member, struct rl_buf *text)
+{
+	rl_buf_release(member->text);
+	member->text = text;
+}
+
+/* The member's text is to go to all, when its turn has come. */
 static void
 room_enqueue(struct room *room, uint32_t number)
 {
@@ -79,12 +88,17 @@ room_enqueue(struct room *room, uint32_t number)
 }
 
 static void
-room_say_parted(struct room *room, uint32_t number)
+room_say_parted(struct rl_actor *self, uint32_t number)
 {
+	struct room *room = rl_actor_state(self);
 	struct member *member = &room->members[number];
 
 	member->parted = true;
-	chat_text_print(&member->text, "* %s left\n", member->nick);
+	room_set_text(member, chat_line(rl_actor_shard(self), "* %s left\n", member->nick));
+	if (member->text == NULL) {
+		room_check(room, -ENOBUFS); /* nobody is to be taken for present who is not */
+		return;
+	}
 	room_enqueue(room, number);
 }
 
@@ -98,40 +112,78 @@ room_leave(struct rl_actor *self, uint32_t number)
 	room->ids[number] = (rl_actor_id){ 0 };
 	member->left = true;
 	if (!member->waits) {
-		room_say_parted(room, number);
+		room_say_parted(self, number);
 	}
 	if (--room->count == 0) {
 		room_check(room, rl_timer_start(self, ROOM_IDLE_NS, 0, NULL));
 	}
 }
 
-/* One line to one member. False: not all of it went, and there will be a notice to go on. */
+/*
+ * It has reported all but a window of what it was sent, or more: lines from before it left and came
+ * back count as well.
+ */
 static bool
-room_send(struct rl_actor *self, const struct chat_text *text)
+member_takes(const struct member *member)
+{
+	return (int32_t)(member->sent - member->taken) < CHAT_WINDOW;
+}
+
+/* Neighbours from @first on that a line can be sent to. */
+static uint32_t
+room_run(const struct room *room, uint32_t first)
+{
+	uint32_t end = first;
+
+	while (end < CHAT_MEMBERS_MAX && !rl_actor_id_is_none(room->ids[end]) &&
+	       member_takes(&room->members[end])) {
+		end++;
+	}
+	return end - first;
+}
+
+/* The next one did not take it. False: it will, and there will be a notice to go on. */
+static bool
+room_pass_over(struct rl_actor *self, int rc)
 {
 	struct room *room = rl_actor_state(self);
-	struct member *to = &room->members[room->to];
 
-	if (room->at == 0 && to->untaken == CHAT_WINDOW) {
+	if (rc == -EAGAIN && room->members[room->to].shard != rl_shard_id(rl_actor_shard(self))) {
 		return false;
 	}
-	while (room->at < text->len) {
-		struct chat_piece piece = chat_text_piece(text, room->at);
-		int rc = rl_actor_send(self, room->ids[room->to], CHAT_TEXT, &piece, sizeof(piece));
+	if (rc == -EAGAIN || rc == -ENOBUFS) { /* it can't keep up: RL_MSG_DOWN follows */
+		room_check(room, rl_actor_stop(self, room->ids[room->to]));
+	}
+	room->to++; /* else it has ended, RL_MSG_DOWN follows; or all do */
+	return true;
+}
 
-		if (rc == -EAGAIN && to->shard != rl_shard_id(rl_actor_shard(self))) {
+/* A line to all. False: it has not gone to all, and there will be a notice to go on. */
+static bool
+room_send(struct rl_actor *self, struct rl_buf *text)
+{
+	struct room *room = rl_actor_state(self);
+
+	while (room->to < CHAT_MEMBERS_MAX) {
+		uint32_t run = room_run(room, room->to);
+		size_t taken;
+		int rc;
+
+		if (run == 0 && !rl_actor_id_is_none(room->ids[room->to])) {
+			return false; /* its window is full */
+		}
+		if (run == 0) {
+			room->to++;
+			continue;
+		}
+		rc = rl_actor_broadcast(self, room->ids + room->to, run, CHAT_TEXT, text, &taken);
+		for (; taken > 0; taken--) {
+			room->members[room->to++].sent++;
+		}
+		if (rc != 0 && !room_pass_over(self, rc)) {
 			return false;
 		}
-		if (rc == -EAGAIN || rc == -ENOBUFS) { /* it can't keep up: RL_MSG_DOWN follows */
-			room_check(room, rl_actor_stop(self, room->ids[room->to]));
-			return true;
-		}
-		if (rc != 0) {
-			return true; /* it has ended, RL_MSG_DOWN follows; or all do */
-		}
-		room->at = (uint16_t)(room->at + piece.len);
 	}
-	to->untaken++;
 	return true;
 }
 
@@ -142,12 +194,13 @@ room_sent_to_all(struct rl_actor *self, uint32_t number)
 	struct member *member = &room->members[number];
 
 	member->waits = false;
+	room_set_text(member, NULL);
 	if (!rl_request_id_is_none(member->request)) {
 		(void)rl_actor_reply(self, member->request, NULL, 0); /* gone: nobody waits */
 		member->request = (rl_request_id){ 0 };
 	}
 	if (member->left && !member->parted) {
-		room_say_parted(room, number);
+		room_say_parted(self, number);
 	} else if (member->left) {
 		memset(member, 0, sizeof(*member));
 	}
@@ -162,11 +215,8 @@ room_work(struct rl_actor *self)
 	while (room->queue_count > 0) {
 		uint32_t number = room->queue[room->queue_first];
 
-		for (; room->to < CHAT_MEMBERS_MAX; room->to++, room->at = 0) {
-			if (!rl_actor_id_is_none(room->ids[room->to]) &&
-			    !room_send(self, &room->members[number].text)) {
-				return;
-			}
+		if (!room_send(self, room->members[number].text)) {
+			return;
 		}
 		room->to = 0;
 		room->queue_first = (room->queue_first + 1) % CHAT_MEMBERS_MAX;
@@ -180,6 +230,7 @@ room_join(struct rl_actor *self, const struct rl_msg *msg)
 {
 	struct room *room = rl_actor_state(self);
 	struct member *member;
+	struct rl_buf *text;
 	uint32_t number = 0;
 	int rc;
 
@@ -193,20 +244,19 @@ room_join(struct rl_actor *self, const struct rl_msg *msg)
 		return rl_actor_reply_failed(self, msg->user.request, -EEXIST);
 	}
 	member = &room->members[number];
-	rc = rl_actor_monitor(self, msg->from, &member->monitor);
+	text = chat_line(rl_actor_shard(self), "* %s joined\n", (const char *)msg->user.data);
+	rc = text != NULL ? rl_actor_monitor(self, msg->from, &member->monitor) : -ENOBUFS;
 	if (rc != 0) {
+		rl_buf_release(text);
 		return rl_actor_reply_failed(self, msg->user.request, rc);
 	}
 	member->used = true;
 	member->shard = msg->user.shard;
 	member->request = msg->user.request;
 	memcpy(member->nick, msg->user.data, msg->len);
-	chat_text_print(&member->text, "* %s joined\n", member->nick);
+	room_set_text(member, text);
 	room->ids[number] = msg->from;
 	room->count++;
-	if (number == room->to) {
-		room->at = 0; /* a line that was half sent to who was here before */
-	}
 	room_enqueue(room, number);
 	return 0;
 }
@@ -216,11 +266,16 @@ room_rename(struct rl_actor *self, const struct rl_msg *msg, struct member *memb
 {
 	struct room *room = rl_actor_state(self);
 	const char *nick = (const char *)msg->user.data;
+	struct rl_buf *text;
 
 	if (room_has_nick(room, nick)) {
 		return rl_actor_reply_failed(self, msg->user.request, -EEXIST);
 	}
-	chat_text_print(&member->text, "* %s is now %s\n", member->nick, nick);
+	text = chat_line(rl_actor_shard(self), "* %s is now %s\n", member->nick, nick);
+	if (text == NULL) {
+		return rl_actor_reply_failed(self, msg->user.request, -ENOBUFS);
+	}
+	room_set_text(member, text);
 	memcpy(member->nick, nick, msg->len);
 	member->request = msg->user.request;
 	room_enqueue(room, number);
@@ -269,16 +324,31 @@ room_asked(struct rl_actor *self, const struct rl_msg *msg)
 	case CHAT_WHO:
 		return room_who(self, msg);
 	case CHAT_LINE:
-		if (chat_text_add(&member->text, RL_MSG_AS(msg, struct chat_piece))) {
-			member->request = msg->user.request;
-			room_enqueue(room, number);
+		if (!member->waits) {
+			room_set_text(member, rl_buf_ref(rl_msg_buf(msg)));
 		}
 		return 0;
+	case CHAT_SAID:
+		if (member->waits || member->text == NULL ||
+		    member->text->data != RL_MSG_AS(msg, struct chat_said)->text) {
+			return rl_actor_reply_failed(self, msg->user.request, -EPROTO);
+		}
+		member->request = msg->user.request;
+		room_enqueue(room, number);
+		return 0;
 	case CHAT_TAKEN:
-		member->untaken -= *RL_MSG_AS(msg, uint32_t);
+		member->taken = *RL_MSG_AS(msg, uint32_t);
 		return 0;
 	default:
 		return RL_ACTOR_UNHANDLED;
+	}
+}
+
+static void
+room_forget_lines(struct room *room)
+{
+	for (uint32_t i = 0; i < CHAT_MEMBERS_MAX; i++) {
+		room_set_text(&room->members[i], NULL);
 	}
 }
 
@@ -292,6 +362,9 @@ room_receive(struct rl_actor *self, const struct rl_msg *msg)
 	switch (msg->kind) {
 	case RL_MSG_START:
 		return rl_timer_start(self, ROOM_IDLE_NS, 0, NULL);
+	case RL_MSG_STOP:
+		room_forget_lines(room);
+		return 0;
 	case RL_MSG_TIMER:
 		return room->count == 0 && room->queue_count == 0 ? RL_ACTOR_STOP : 0;
 	case RL_MSG_DOWN:
@@ -302,7 +375,7 @@ room_receive(struct rl_actor *self, const struct rl_msg *msg)
 		break;
 	case RL_MSG_ROOM:
 		break;
-	case RL_MSG_UNDELIVERED: /* a piece is missing: the member ends rather than its line */
+	case RL_MSG_UNDELIVERED: /* a line is missing: the member can't keep up */
 		room_check(room, rl_actor_stop(self, msg->undelivered.to));
 		break;
 	case CHAT_JOIN:

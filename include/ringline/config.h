@@ -196,7 +196,10 @@ struct rl_config {
 	uint32_t requests_max;
 	/** Monitors and links made on a shard, 1 to 2^24 - 1. Default: actors_max. */
 	uint32_t monitors_max;
-	/** Names in the system, 1 to 2^20. Default 16384: each shard has a copy. */
+	/**
+	 * Names in the system, 1 to 2^20. Default 16384: each shard has a copy. Shards that grant
+	 * names at the same moment may go beyond it together; none of those is lost.
+	 */
 	uint32_t names_max;
 	/**
 	 * Handles of counted buffers per shard, 1 to 2^24 - 1; a buffer takes one, and one more for
@@ -205,6 +208,13 @@ struct rl_config {
 	uint32_t bufs_max;
 	/** Memory for counted buffers per shard, 1 MiB to 1 TiB. Default 64 MiB. */
 	uint64_t buf_pool_bytes;
+	/** Host names that a shard looks up at the same time, 1 to 65536. Default 256. */
+	uint32_t lookups_max;
+	/**
+	 * Threads that look host names up for all shards, 1 to 16, while there is something to look
+	 * up. Default 4: so many hosts whose name servers don't answer hold up no other.
+	 */
+	uint32_t resolvers;
 };
 
 /** A configuration with the given fields, everything else at its default. */

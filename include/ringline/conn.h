@@ -71,7 +71,7 @@ struct rl_tcp_options {
 
 /** How a connection differs from the configuration; zero means "as configured". */
 struct rl_conn_options {
-	/** Deadline for the connect (outbound only); 0: connect_timeout_ns, -1: none. */
+	/** Deadline for lookup and connect (outbound only); 0: connect_timeout_ns, -1: none. */
 	int64_t connect_timeout_ns;
 	/** 0: idle_timeout_ns of the configuration, -1: none. */
 	int64_t idle_timeout_ns;
@@ -79,19 +79,41 @@ struct rl_conn_options {
 	int64_t first_byte_timeout_ns;
 	/** Automatic pause; default: on for accepted connections, off for opened ones. */
 	enum rl_conn_switch auto_pause;
+	/** 0: stall_timeout_ns of the configuration, -1: none. */
+	int64_t stall_timeout_ns;
+	/** 0: linger_timeout_ns of the configuration, -1: none. */
+	int64_t linger_timeout_ns;
 	/** What its TCP socket is told; a listener's connections inherit it. */
 	struct rl_tcp_options tcp;
+};
+
+/** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
+enum rl_conn_deadline {
+	/** Since the last byte either way: RL_REASON_TIMEOUT_IDLE. */
+	RL_CONN_DEADLINE_IDLE,
+	/** From now until a byte comes, once: RL_REASON_TIMEOUT_FIRST_BYTE. */
+	RL_CONN_DEADLINE_FIRST_BYTE,
+	/** While the kernel takes no byte of what was sent: RL_REASON_TIMEOUT_STALL. */
+	RL_CONN_DEADLINE_STALL,
+	/** From our FIN to the peer's: RL_REASON_TIMEOUT_LINGER. */
+	RL_CONN_DEADLINE_LINGER,
 };
 
 /**
  * Open a connection to @p url and spawn the actor that owns it, on the running actor's shard.
  *
  * The new actor gets RL_MSG_START, then either RL_MSG_OPEN or, when no connection was made,
- * RL_MSG_STOP with RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno: exactly one
- * outcome. It may send as soon as it started; what it sends leaves when the stream is open.
+ * RL_MSG_STOP with RL_REASON_RESOLVE, RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno:
+ * exactly one outcome. It may send as soon as it started; what it sends leaves when the stream is
+ * open.
+ *
+ * A name is looked up by the system's resolver, on a thread of its own, and its addresses are tried
+ * one after the other until one of them answers. The deadline runs over all of that; an address
+ * that others wait behind gets an even share of what is left of it, 2 s at most. The reason of a
+ * failure is the last address's.
  *
  * @param self     The actor whose handler is running.
- * @param url      tcp://HOST:PORT with a numeric HOST, or unix:/path, unix:@abstract.
+ * @param url      tcp://HOST:PORT, HOST an address or a name, or unix:/path, unix:@abstract.
  * @param def      What the new actor is.
  * @param arg      Comes in its RL_MSG_START.
  * @param options  How it differs from the configuration; NULL: not at all.
@@ -100,10 +122,11 @@ struct rl_conn_options {
  * Context:   actor handler.
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      two system calls for the socket, one more for each TCP option that is set; the
- *            connect itself is a ring request.
+ *            connect itself is a ring request. Of a name: a lock to hand the lookup over, a
+ *            thread if too few run, and those calls later, for each address.
  * Returns:   0
  *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
- *            -ENOBUFS  actors_max or conns_max is reached
+ *            -ENOBUFS  actors_max, conns_max or, with a name, lookups_max is reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
  *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains
@@ -229,6 +252,29 @@ RL_EXPORT int rl_conn_close(struct rl_actor *self);
 RL_EXPORT int rl_conn_abort(struct rl_actor *self);
 
 /**
+ * Change a deadline of this connection: a protocol that waits long for the next request and
+ * briefly for the rest of one, for instance.
+ *
+ * The idle deadline still counts from the last byte: one that is already past ends the connection
+ * in the next turn. The first-byte deadline counts from now: the next byte that comes meets it. It
+ * stands still while the connection is paused.
+ *
+ * @param self        The connection's own actor.
+ * @param which       Which one.
+ * @param timeout_ns  In nanoseconds, rounded up to a millisecond but for the first byte; 0: as
+ *                    configured, -1: none. 49 days and more are as good as none.
+ *
+ * Context:   actor handler.
+ * Cost:      a few stores; a timer is started if this deadline is the earliest.
+ * Returns:   0
+ *            -EINVAL     @p which is none of them, or @p timeout_ns is below -1
+ *            -ENOTCONN   @p self has no stream; for the first byte also: it is not open yet
+ *            -ESHUTDOWN  the first byte's, and no byte can come: the peer's FIN was received
+ */
+RL_EXPORT int rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which,
+				   int64_t timeout_ns);
+
+/**
  * Copy the peer's address.
  *
  * @param self  The connection's own actor.
@@ -240,6 +286,31 @@ RL_EXPORT int rl_conn_abort(struct rl_actor *self);
  *            -ENOTCONN  @p self has no stream
  */
 RL_EXPORT int rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer);
+
+/** Who the peer of a Unix socket was when it connected, or began to listen. */
+struct rl_peer_cred {
+	/** Its process, 0 where this process can't see it (another pid namespace). */
+	int32_t pid;
+	uint32_t uid;
+	uint32_t gid;
+};
+
+/**
+ * Ask the kernel who the peer of a Unix socket is (SO_PEERCRED).
+ *
+ * A pid may belong to another process by now; the ids are what the kernel saw, and stay.
+ *
+ * @param self  The connection's own actor.
+ * @param cred  Where it goes.
+ *
+ * Context:   actor handler.
+ * Cost:      one system call.
+ * Returns:   0
+ *            -ENOTCONN  @p self has no stream, or it is not open yet
+ *            -EOPNOTSUPP  it is no Unix socket
+ *            -ENODATA  its listener did not ask for it (rl_listener_options.peer_cred)
+ */
+RL_EXPORT int rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred);
 
 /** One connection's figures. */
 struct rl_conn_stats {

@@ -35,6 +35,16 @@ struct rl_listener_options {
 	 */
 	uint32_t fastopen_queue;
 	/**
+	 * Unix sockets: rl_conn_peer_cred() answers. Connections are plain descriptors then, which
+	 * count against RLIMIT_NOFILE.
+	 */
+	bool peer_cred;
+	/**
+	 * Permissions of the file of a unix:/path, 0001 to 0777; whoever may write it may connect.
+	 * Default: 0777 less the umask.
+	 */
+	uint32_t unix_mode;
+	/**
 	 * Connections accepted per second on each shard, 1 to 1,000,000; those beyond are closed at
 	 * once (rl_stats.refused_rate). Default: no limit.
 	 */
@@ -101,7 +111,9 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
- *                 unix:/path, unix:@abstract.
+ *                 unix:/path, unix:@abstract. The file of a Unix path is removed when the
+ *                 listener closes, if it is still the one that was made; one that nobody listens
+ *                 on is replaced.
  * @param def      What each connection's actor is.
  * @param options  What its connections share; NULL: nothing.
  * @param id       Where the listener's id goes; NULL if not wanted.
@@ -112,6 +124,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  * Returns:   0
  *            -EINVAL  the URL or an option, with one log line naming the offending part
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
+ *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)
  *            -ESHUTDOWN  the system drains
  */

@@ -20,9 +20,10 @@ RL_BEGIN_DECLS
  * Give the running actor a name, in the whole system; completes by a reply.
  *
  * RL_MSG_REPLY (without payload): the actor has the name and this shard's copy knows.
- * RL_MSG_REPLY_FAILED: -EEXIST (it is taken, be it by this actor), -ENOBUFS (names_max is
- * reached), -EAGAIN (the home shard's requests_max is reached). An actor may have several names;
- * they are free again when it ends. Cancelling the request gives the name back.
+ * RL_MSG_REPLY_FAILED: -EEXIST (it is taken, be it by this actor), -ENOBUFS (the name's home shard
+ * knows of names_max names, or there is no memory for one more), -EAGAIN (the home shard's
+ * requests_max is reached). An actor may have several names; they are free again when it ends.
+ * Cancelling the request gives the name back.
  *
  * @param self     The actor whose handler is running.
  * @param name     1 to RL_ACTOR_NAME_MAX bytes and a final zero.
@@ -33,7 +34,7 @@ RL_BEGIN_DECLS
  * Cost:      one request to the name's home shard, and one message to each shard.
  * Returns:   0
  *            -EINVAL    the name is empty or too long
- *            -ENOBUFS   names_max or requests_max is reached on this shard
+ *            -ENOBUFS   actors of this shard have names_max names, or requests_max is reached
  *            -ESHUTDOWN the actor's end was decided
  *            -EPERM     called on another thread than the shard's own
  */

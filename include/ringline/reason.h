@@ -47,6 +47,8 @@ enum rl_reason {
 	RL_REASON_GONE,
 	/** An actor that it was linked to did not end normally. */
 	RL_REASON_LINKED,
+	/** The host of an outbound connection could not be looked up: see error. */
+	RL_REASON_RESOLVE,
 
 	RL_REASON_COUNT
 };

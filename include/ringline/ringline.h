@@ -41,6 +41,7 @@
 #include <ringline/supervisor.h>
 #include <ringline/system.h>
 #include <ringline/timer.h>
+#include <ringline/tls.h>
 #include <ringline/types.h>
 
 #endif

@@ -3,7 +3,7 @@
  * Counters. Each shard has its own set, written by that shard alone; a reader on another thread
  * gets each counter whole, but not all of them from one instant. After rl_system_run() returned
  * they balance: accepted + opened = sum of closed, bufs_lent = bufs_home, and shared_bufs_taken =
- * shared_bufs_freed unless the program kept some.
+ * shared_bufs_freed unless the program kept some, drain_conns = drain_ended + drain_cut.
  */
 #ifndef RINGLINE_STATS_H
 #define RINGLINE_STATS_H
@@ -96,7 +96,7 @@ struct rl_stats {
 	/** Monitors and links made; RL_MSG_DOWN delivered. */
 	uint64_t monitors;
 	uint64_t downs;
-	/** Names that this shard's copy had no room for: they are not found here. */
+	/** Names that there was no memory for in this shard's copy: they are not found here. */
 	uint64_t names_lost;
 	/** Times that the shard polled before a sleep (rl_config.spin_us), and found something. */
 	uint64_t spins;
@@ -104,9 +104,29 @@ struct rl_stats {
 	/** Counted buffers taken (rl_buf_take()), and freed after their last release. */
 	uint64_t shared_bufs_taken;
 	uint64_t shared_bufs_freed;
+	/** Of sends_refused: those for want of the shard's send memory, or of a share in it. */
+	uint64_t sends_starved;
+	/** Shards that began to drain, that cut what was left then, and that have nothing left. */
+	uint64_t drains;
+	uint64_t drains_cut;
+	uint64_t drains_over;
+	/**
+	 * Connections that were there when the drain began; of these, those that ended, and those
+	 * that were cut: by its deadline, or by a second call.
+	 */
+	uint64_t drain_conns;
+	uint64_t drain_ended;
+	uint64_t drain_cut;
+	/** Bytes that were queued in those and not known to be taken by the kernel. */
+	uint64_t drain_cut_bytes;
+	/** Actors, with a connection or without, that had not decided to end before the cut. */
+	uint64_t drain_cut_actors;
 	/** Of those refused: by accept_rate_max, and by conns_per_peer_max, of their listener. */
 	uint64_t refused_rate;
 	uint64_t refused_peer;
+	/** Host names that were looked up for rl_conn_open(); refused at lookups_max. */
+	uint64_t lookups;
+	uint64_t lookups_refused;
 };
 
 RL_END_DECLS

@@ -33,7 +33,8 @@
  *	min(backoff_max_ns, backoff_min_ns << n)	and then any value from its half to itself
  *
  * by chance, so that what failed together does not come back together. The row ends, and n begins
- * at 0 again, when the child lived for backoff_max_ns.
+ * at 0 again, when the child lived for backoff_max_ns; the time until a deadline to connect passed,
+ * or a host was not found, does not count as life.
  *
  * With the failure that is more than restarts_max within window_ns the supervisor gives up: it
  * stops its children and ends with the reason "failure" and -ECANCELED, which its own supervisor

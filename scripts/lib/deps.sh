@@ -7,8 +7,8 @@
 deps_packages()
 {
 	case $1 in
-	build) echo build-essential cmake ninja-build pkg-config liburing-dev ;;
-	test) echo libcmocka-dev libck-dev netcat-openbsd socat strace python3 util-linux clang-format-19 ;;
+	build) echo build-essential cmake ninja-build pkg-config liburing-dev libssl-dev ;;
+	test) echo libcmocka-dev libck-dev netcat-openbsd openssl socat strace python3 util-linux clang-format-19 ;;
 	clang) echo clang llvm libclang-rt-dev ;;
 	tidy) echo clang-tidy-19 ;;
 	coverage) echo gcovr ;;

@@ -157,6 +157,7 @@ actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor
 	actor->life = ACTOR_STARTING;
 	actor->running = false;
 	actor->started = false;
+	actor->stopped = false;
 	list_node_init(&actor->ready);
 	actor->def = def;
 	actor->arg = arg;
@@ -224,14 +225,17 @@ rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error)
 	rli_actor_ready(actor);
 }
 
-/* Who asked for a reply to one of them is told by rli_promise_break(). */
-static void
-actor_lose_messages(struct rl_actor *actor)
+/*
+ * Up to @budget of them; returns what is left of it. Who asked for a reply to one of them is told
+ * by rli_promise_break().
+ */
+static uint32_t
+actor_lose_messages(struct rl_actor *actor, uint32_t budget)
 {
 	struct letter_pool *pool = &actor->shard->actors->letters;
-	uint64_t lost = actor->mailbox.count;
+	uint32_t lost = actor->mailbox.count < budget ? actor->mailbox.count : budget;
 
-	while (actor->mailbox.count > 0) {
+	for (uint32_t i = 0; i < lost; i++) {
 		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 
 		if (!RL_MUTANT(BUF_OF_LOST_KEPT)) {
@@ -244,6 +248,7 @@ actor_lose_messages(struct rl_actor *actor)
 	} else if (lost > 0) {
 		counters_add(&actor->shard->counters, undelivered.gone, lost);
 	}
+	return budget - lost;
 }
 
 /* What it asked for is taken back, what it owes is settled. */
@@ -279,17 +284,51 @@ actor_untie_one(struct rl_actor *actor, struct tie *tie)
 	RL_UNREACHABLE();
 }
 
-static void
-actor_untie(struct rl_actor *actor)
+/*
+ * Up to @budget ties; true: none is left. What it is owed by others comes last, so that who learns
+ * of its end finds its names free.
+ */
+static bool
+actor_untie(struct rl_actor *actor, uint32_t budget)
 {
 	struct list *lists[] = { &actor->notices, &actor->held, &actor->owed };
 	struct list_node *node;
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		while ((node = list_first(lists[i])) != NULL) {
+			if (budget-- == 0) {
+				return false;
+			}
 			actor_untie_one(actor, list_entry(node, struct tie, node));
 		}
 	}
+	return true;
+}
+
+static void
+actor_tell_stop(struct rl_actor *actor)
+{
+	struct rl_msg msg = {
+		.kind = RL_MSG_STOP,
+		.stop = { (enum rl_reason)actor->reason, actor->error },
+	};
+
+	if (!actor->started) {
+		rli_actor_deliver_start(actor); /* so that it sees both ends of its life */
+	}
+	(void)rli_actor_deliver(actor, &msg); /* an answer to the last message changes nothing */
+	actor->stopped = true;
+	actor->id = ACTOR_ID_FREE(actor->id);
+}
+
+/* On no list of those that run. */
+static void
+actor_unready(struct actors *actors, struct rl_actor *actor)
+{
+	if (actors->alone == actor) {
+		rli_actor_accompany(actors);
+	}
+	list_remove(&actor->ready);
 }
 
 void
@@ -297,26 +336,23 @@ rli_actor_stop(struct rl_actor *actor)
 {
 	struct rl_shard *shard = actor->shard;
 	struct actors *actors = shard->actors;
-	struct rl_msg msg = {
-		.kind = RL_MSG_STOP,
-		.stop = { (enum rl_reason)actor->reason, actor->error },
-	};
+	uint32_t left;
+	bool untied;
 
 	RL_ASSERT(actor->life == ACTOR_ENDING);
 	RL_ASSERT(actor->conn == NULL);
-	if (!actor->started) {
-		rli_actor_deliver_start(actor); /* so that it sees both ends of its life */
+	if (!actor->stopped) {
+		actor_tell_stop(actor);
 	}
-	(void)rli_actor_deliver(actor, &msg); /* an answer to the last message changes nothing */
-	actor_lose_messages(actor);
-	actor_untie(actor);
+	left = actor_lose_messages(actor, ACTOR_UNTIE_MAX);
+	untied = actor_untie(actor, left) && actor->mailbox.count == 0;
+	actor_unready(actors, actor);
+	if (!untied && !RL_MUTANT(UNTIE_REST_FORGOTTEN)) {
+		list_push_back(actors->ready_conns, &actor->ready); /* in the next turn */
+		return;
+	}
 	actor_state_give(actors, actor);
-	if (actors->alone == actor) {
-		rli_actor_accompany(actors);
-	}
-	list_remove(&actor->ready);
 	actor->life = ACTOR_FREE;
-	actor->id = ACTOR_ID_FREE(actor->id);
 	actors->live--;
 	counters_add(&shard->counters, actors_stopped, 1);
 	rli_slab_give(&actors->slab, actor);
@@ -349,6 +385,7 @@ rli_actors_cut(struct rl_shard *shard, enum rl_reason reason)
 		struct rl_actor *actor = rli_slab_at(&actors->slab, i);
 
 		if (actor->life == ACTOR_STARTING || actor->life == ACTOR_RUNNING) {
+			counters_add(&shard->counters, drain_cut_actors, 1);
 			rli_actor_end(actor, reason, 0);
 		}
 	}

@@ -8,7 +8,8 @@
  * below.
  *
  * Life: STARTING (RL_MSG_START is to come) -> RUNNING -> ENDING (the end was decided; a stream may
- * still be torn down) -> FREE after RL_MSG_STOP. Nothing but RL_MSG_STOP is delivered in ENDING.
+ * still be torn down) -> FREE. Nothing but RL_MSG_STOP is delivered in ENDING. With it the actor
+ * has ended, and its id names nothing; what ties it to others may take some turns more.
  */
 #ifndef RINGLINE_ACTOR_ACTOR_H
 #define RINGLINE_ACTOR_ACTOR_H
@@ -86,6 +87,7 @@ struct rl_actor {
 	uint8_t noticed : 5; /* notices in a row while messages waited, up to NOTICES_IN_A_ROW */
 	uint8_t reason; /* enum rl_reason, from ENDING on */
 	uint8_t state_class;
+	bool stopped; /* RL_MSG_STOP was delivered */
 	struct list_node ready; /* on the shard's ready list */
 	const struct rl_actor_def *def;
 	void *arg; /* for RL_MSG_START */
@@ -99,6 +101,7 @@ struct rl_actor {
 #define ACTOR_GAIT_HANDLES (ACTOR_GAIT_STEADY | 1u << 8) /* and its handler is on the stack */
 
 #define NOTICES_IN_A_ROW 16 /* then a message goes first */
+#define ACTOR_UNTIE_MAX	 64 /* messages and ties that an ended actor gives up in a turn */
 
 /* No slot has this number, so it names nothing; the generation counts on from it. */
 #define ACTOR_ID_FREE(id) id_pack(id_generation(id), ID_SHARDS_MAX - 1, ID_SLOT_MAX)
@@ -115,6 +118,12 @@ struct notified {
 	bool reported; /* something in it was not delivered */
 };
 
+/*
+ * Whose handler is on this thread's stack; NULL: nobody's. A thread's and not a shard's, so that
+ * one look tells both that the actor may be sent for and that this is where it runs.
+ */
+extern _Thread_local struct rl_actor *rli_actor_running __attribute__((tls_model("initial-exec")));
+
 #define NOTIFIED_MAX 256 /* per turn; the rest waits in its ring */
 
 struct actors {
@@ -129,7 +138,6 @@ struct actors {
 	struct rl_actor *alone;
 	bool runs; /* ready_conns says as much, at one load more for each message */
 	struct list *ready_conns; /* where a connection goes: ready, or later while actors run */
-	struct rl_actor *running; /* whose handler is on the stack */
 	uint32_t mailbox_max; /* the configuration's, at hand */
 	uint32_t message_head; /* of a message from here */
 	uint32_t notify_head; /* of a notification */
@@ -174,14 +182,16 @@ int rli_actor_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void
 static inline struct rl_actor *
 rli_actor_resolve(const struct rl_shard *shard, uint64_t id)
 {
-	struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(id));
+	const struct slab *slab = &shard->actors->slab;
+	struct rl_actor *actor;
 
-	if (actor == NULL) {
+	if (id_slot(id) >= slab->slots_used) {
 		return NULL;
 	}
+	actor = rli_slab_slot(slab, id_slot(id), sizeof(*actor));
 	/* a free slot's id is nobody's */
 	if (RL_MUTANT(GENERATION_UNCHECKED)) {
-		return actor->life == ACTOR_FREE ? NULL : actor;
+		return actor->life == ACTOR_FREE || id_shard(id) != shard->id ? NULL : actor;
 	}
 	return actor->id == id ? actor : NULL;
 }
@@ -233,7 +243,10 @@ rli_actor_urge(struct rl_actor *actor)
 /* Decide the end; the first reason counts. Makes it ready. */
 void rli_actor_end(struct rl_actor *actor, enum rl_reason reason, int error);
 
-/* Deliver RL_MSG_STOP and free everything. ENDING, and its stream is gone. */
+/*
+ * Deliver RL_MSG_STOP and free everything, or a part of it; then it is ready again, and the rest
+ * follows in the same way. ENDING, and its stream is gone.
+ */
 void rli_actor_stop(struct rl_actor *actor);
 
 /* On the list of @actor that says what it asked for, or owes, or is told. */

@@ -22,6 +22,8 @@
 #include "shard/wake.h"
 
 #define ROOMS_TOLD_MAX 64 /* per destination and turn: what one block has room for */
+#define REPORTED_MAX   4 /* blocks with reports, per turn: up to 64 in each */
+#define NOTIFIES_MAX   1024 /* from hooks to their own shard, per turn */
 
 static void
 mark_set(struct envelope *envelope, int error)
@@ -218,21 +220,22 @@ mesh_report(struct rl_shard *shard, const struct envelope *envelope)
 	rli_actor_answered(actor, msg.kind, rli_actor_deliver(actor, &msg));
 }
 
+/* Some blocks of them, those that came first; the rest waits for the next turn. */
 static void
 mesh_deliver_reports(struct rl_shard *shard)
 {
-	struct mesh_block *block = shard->port->reported;
+	struct mesh_block *block;
 
-	shard->port->reported = NULL;
-	while (block != NULL) {
-		struct mesh_block *next = block->next;
-
+	for (uint32_t i = 0; i < REPORTED_MAX; i++) {
+		block = rli_mesh_reported(shard->port);
+		if (block == NULL) {
+			return;
+		}
 		for (uint64_t left = block->reports; left != 0; left &= left - 1) {
 			mesh_report(shard, &block->envelopes[__builtin_ctzll(left)]);
 		}
 		rli_mesh_reports_done(shard->port, block);
 		obligations_sent(shard); /* before the next handler runs */
-		block = next;
 	}
 }
 
@@ -311,15 +314,17 @@ mesh_deliver_notified(struct rl_shard *shard)
 	actors->notified_count = 0;
 }
 
-/* Those that are there now: what a hook sends to its own shard comes in the next turn. */
+/* Of those that are there now: what a hook sends to its own shard comes in the next turn. */
 static void
 mesh_deliver_notifies(struct rl_shard *shard)
 {
 	struct actors *actors = shard->actors;
 	notify_fn hook = notify_hook(shard);
+	uint32_t left =
+		actors->notifies.count < NOTIFIES_MAX ? actors->notifies.count : NOTIFIES_MAX;
 	uint32_t delivered = 0;
 
-	for (uint32_t left = actors->notifies.count; left > 0; left--) {
+	for (; left > 0; left--) {
 		struct letter *letter = rli_mailbox_pop(&actors->notifies);
 
 		if (hook == NULL) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Running actors. Invariants: user code runs in rli_actor_deliver(), rli_actor_run_letters() and
- * rli_actor_run_buf() and nowhere else, one handler at a time; what is urgent comes before
+ * rli_actor_run_special() and nowhere else, one handler at a time; what is urgent comes before
  * messages; nothing but RL_MSG_STOP comes once the end was decided.
  */
 #include "actor/actor_run.h"
@@ -16,30 +16,31 @@
 #include "actor/monitor.h"
 #include "actor/request.h"
 
+_Thread_local struct rl_actor *rli_actor_running;
+
 static inline void
-run_begin(struct actors *actors, struct rl_actor *actor)
+run_begin(struct rl_actor *actor)
 {
-	RL_ASSERT(actors->running == NULL);
-	actors->running = actor;
+	RL_ASSERT(rli_actor_running == NULL);
+	rli_actor_running = actor;
 	actor->running = true;
 }
 
 static inline void
-run_end(struct actors *actors, struct rl_actor *actor)
+run_end(struct rl_actor *actor)
 {
 	actor->running = false;
-	actors->running = NULL;
+	rli_actor_running = NULL;
 }
 
 int
 rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg)
 {
-	struct actors *actors = actor->shard->actors;
 	int answer;
 
-	run_begin(actors, actor);
+	run_begin(actor);
 	answer = actor->receive(actor, msg);
-	run_end(actors, actor);
+	run_end(actor);
 	if (answer == RL_ACTOR_UNHANDLED) {
 		counters_add(&actor->shard->counters, msgs_unhandled, 1);
 	}
@@ -151,7 +152,7 @@ run_urgent(struct rl_actor *actor)
 	return true;
 }
 
-void
+__attribute__((noinline)) void
 rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer)
 {
 	if (answer == RL_CONN_SEND_HIGH) {
@@ -167,10 +168,15 @@ rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int
 }
 
 void
-rli_actor_run_buf(struct actors *actors, struct rl_actor *actor, struct letter *letter)
+rli_actor_run_special(struct actors *actors, struct rl_actor *actor, struct letter *letter)
 {
-	int answer = actor->receive(actor, &letter->msg);
+	uint32_t bits = letter->msg.user.private_bits;
+	int answer;
 
+	if (bits < LETTER_BUF) {
+		letter->msg.user.request.private_bits = rli_promise_id(actor->shard, bits - 1);
+	}
+	answer = actor->receive(actor, &letter->msg);
 	if (answer != 0) {
 		rli_actor_answered_message(actor, &letter->msg, answer);
 	}
@@ -182,14 +188,14 @@ static uint32_t
 run_messages(struct rl_actor *actor, uint32_t budget)
 {
 	struct actors *actors = actor->shard->actors;
-	uint32_t left;
+	uint32_t delivered;
 
 	actor->noticed = 0;
-	run_begin(actors, actor);
-	left = rli_actor_run_letters(actors, actor, budget);
-	run_end(actors, actor);
-	counters_add(&actor->shard->counters, msgs_delivered, budget - left);
-	return left;
+	run_begin(actor);
+	delivered = rli_actor_run_letters(actors, actor, budget);
+	run_end(actor);
+	counters_add(&actor->shard->counters, msgs_delivered, delivered);
+	return budget - delivered;
 }
 
 /* What is urgent goes first, but notices don't keep messages waiting for ever. */

@@ -33,7 +33,7 @@ rli_actor_alone(struct actors *actors)
 
 /*
  * Call the handler with @msg and return its answer: 0, RL_ACTOR_STOP, RL_ACTOR_UNHANDLED or a
- * negative errno. User code runs here, in rli_actor_run_letters() and in rli_actor_run_buf(),
+ * negative errno. User code runs here, in rli_actor_run_letters() and in rli_actor_run_special(),
  * nowhere else.
  */
 int rli_actor_deliver(struct rl_actor *actor, const struct rl_msg *msg);
@@ -54,58 +54,54 @@ uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer);
 
 /*
- * Deliver and give back one letter with a counted buffer, and let its reference go. Apart from the
+ * Deliver and give back one letter that makes a promise or has a counted buffer. Apart from the
  * others, so that they don't look for one after their handler.
  */
-void rli_actor_run_buf(struct actors *actors, struct rl_actor *actor, struct letter *letter);
+void rli_actor_run_special(struct actors *actors, struct rl_actor *actor, struct letter *letter);
 
 /*
  * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
- * What the handler gets is the letter itself. Messages alone, as long as nothing comes up that goes
- * before them; one is there. Returns the budget that is left; what was delivered is counted by the
- * caller. The actor is marked as running before and after.
+ * What the handler gets is the letter itself. The messages that are there, up to @max of them, as
+ * long as nothing comes up that goes before them; one is there. What the actor sends to itself
+ * meanwhile is not looked for after each of them: it makes the actor ready again. Returns how many
+ * were delivered, for the caller to count. The actor is marked as running before and after.
  */
 __attribute__((always_inline)) static inline uint32_t
-rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t budget)
+rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t max)
 {
-	uint32_t left = budget;
+	uint32_t count = actor->mailbox.count < max ? actor->mailbox.count : max;
+	uint32_t left = count;
 
 	do {
 		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 		int answer;
 
-		__builtin_prefetch(actor->mailbox.first);
-		if (letter->msg.user.private_bits >= LETTER_BUF) {
-			rli_actor_run_buf(actors, actor, letter);
-			left--;
-			continue;
-		}
 		if (letter->msg.user.private_bits != 0) {
-			letter->msg.user.request.private_bits =
-				rli_promise_id(actor->shard, letter->msg.user.private_bits - 1);
+			rli_actor_run_special(actors, actor, letter);
+			continue; /* with the condition */
 		}
 		answer = actor->receive(actor, &letter->msg);
-		if (answer != 0) {
+		if (__builtin_expect(answer != 0, 0)) {
 			rli_actor_answered_message(actor, &letter->msg, answer);
 		}
 		rli_letter_give(&actors->letters, letter);
-		left--;
-	} while (left > 0 && actor->mailbox.count > 0 && actor->gait == ACTOR_GAIT_HANDLES);
-	return left;
+	} while (--left > 0 && actor->gait == ACTOR_GAIT_HANDLES);
+	return count - left;
 }
 
 /*
  * The common case of rli_actor_run(), for an actor that is steady and has messages. True: it is
- * steady still.
+ * steady still. @delivered gets how many.
  */
 static inline bool
-rli_actor_run_steady(struct actors *actors, struct rl_actor *actor, uint32_t *budget)
+rli_actor_run_steady(struct actors *actors, struct rl_actor *actor, uint32_t max,
+		     uint32_t *delivered)
 {
-	RL_ASSERT(actors->running == NULL);
-	actors->running = actor;
+	RL_DEBUG_ASSERT(rli_actor_running == NULL);
+	rli_actor_running = actor;
 	actor->gait = ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
-	*budget = rli_actor_run_letters(actors, actor, *budget);
-	actors->running = NULL;
+	*delivered = rli_actor_run_letters(actors, actor, max);
+	rli_actor_running = NULL;
 	if (actor->gait != ACTOR_GAIT_HANDLES) {
 		actor->running = false;
 		return false;

@@ -43,11 +43,9 @@ rli_send_here_refused(const struct rl_shard *shard, uint64_t to)
 }
 
 int
-rli_send_away_refused(struct rl_shard *shard, uint32_t to)
+rli_send_away_refused(uint32_t to)
 {
-	struct rl_actor *running = shard->actors->running;
-
-	return running == NULL ? -EAGAIN : rli_room_want(running, to);
+	return rli_actor_running == NULL ? -EAGAIN : rli_room_want(rli_actor_running, to);
 }
 
 static int
@@ -119,7 +117,7 @@ send_away_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t t
 	}
 	envelope = rli_mesh_stage(shard->port, id_shard(to));
 	if (envelope == NULL) {
-		return from == NULL ? -EAGAIN : rli_send_away_refused(shard, id_shard(to));
+		return from == NULL ? -EAGAIN : rli_send_away_refused(id_shard(to));
 	}
 	send_address(envelope, to);
 	send_fill_away(shard, envelope, from, kind, data, len);
@@ -179,32 +177,54 @@ send_slowly_from(struct rl_actor *self, rl_actor_id to, uint32_t kind, const voi
 }
 
 /*
+ * To one whose mailbox is empty: it becomes ready. Whose is not is ready already, or runs and is
+ * looked at again (rli_actor_has_work()). Apart from rl_actor_send(), which without this needs no
+ * stack.
+ */
+__attribute__((noinline)) static int
+send_first(struct rl_actor *self, struct rl_actor *actor, struct letter *letter, uint32_t kind,
+	   const void *data, size_t len)
+{
+	actor->mailbox.first = letter;
+	actor->mailbox.last = letter;
+	actor->mailbox.count = 1;
+	send_fill(self->shard, letter, self, kind, data, len);
+	rli_actor_ready_on(self->shard->actors, actor);
+	return 0;
+}
+
+/*
  * The common case, to an actor of the same shard, is written out: no call leaves it, so it needs no
- * stack. Whatever is in its way is send_slowly()'s.
+ * stack. Whatever is in its way is send_slowly()'s, other threads and shards too: neither is
+ * anybody whose handler runs here, or who has such an id.
  */
 int
 rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *data, size_t len)
 {
-	struct rl_shard *shard = self->shard;
-	struct actors *actors = shard->actors;
+	struct actors *actors = self->shard->actors;
 	struct letter *letter;
 	struct rl_actor *actor;
 
-	if (!send_is_allowed(shard, kind, len) || id_shard(to.private_bits) != shard->id) {
+	if (self != rli_actor_running || kind < RL_MSG_USER || len > RL_MSG_INLINE_MAX) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	RL_ASSERT(self->running);
-	actor = rli_actor_resolve(shard, to.private_bits);
+	actor = rli_actor_resolve(self->shard,
+				  to.private_bits); /* NULL also if it lives elsewhere */
 	if (actor == NULL || actor->mailbox.count >= actor->mailbox.limit) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	if (actors->letters.free_count == 0) {
+	letter = rli_letter_look(&actors->letters);
+	if (letter == NULL) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	letter = rli_letter_take_free(&actors->letters);
-	rli_mailbox_link(&actor->mailbox, letter);
-	rli_actor_ready_on(actors, actor);
-	send_fill(shard, letter, self, kind, data, len);
+	rli_letter_take_free(&actors->letters);
+	if (actor->mailbox.count == 0) {
+		return send_first(self, actor, letter, kind, data, len);
+	}
+	actor->mailbox.last->next = letter;
+	actor->mailbox.last = letter;
+	actor->mailbox.count++;
+	send_fill(self->shard, letter, self, kind, data, len);
 	return 0;
 }
 
@@ -247,7 +267,7 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 	}
 	envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
 	if (envelope == NULL) {
-		return rli_send_away_refused(shard, to);
+		return rli_send_away_refused(to);
 	}
 	notify_fill(actors, envelope, kind, data, len);
 	return 0;

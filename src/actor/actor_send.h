@@ -34,7 +34,7 @@ rli_send_here(const struct rl_shard *shard, uint64_t to)
 int rli_send_here_refused(const struct rl_shard *shard, uint64_t to);
 
 /* There was no room to shard @to: the running actor is told later. -EAGAIN, or -ENOBUFS. */
-int rli_send_away_refused(struct rl_shard *shard, uint32_t to);
+int rli_send_away_refused(uint32_t to);
 
 /* Count a message that was not delivered, and return @error. */
 int rli_actor_undelivered(struct rl_shard *shard, int error);

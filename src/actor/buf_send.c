@@ -64,7 +64,7 @@ buf_send_away(struct rl_shard *shard, struct buf_sending *sending, uint64_t to)
 	}
 	envelope = rli_mesh_stage(shard->port, number);
 	if (envelope == NULL) {
-		return rli_send_away_refused(shard, number);
+		return rli_send_away_refused(number);
 	}
 	if (sending->self->def->reports) {
 		head |= ENVELOPE_F_REPORT << 8;

@@ -12,15 +12,23 @@
 
 #include "actor/request.h"
 
+/*
+ * A home grants by what it knows, so homes that grant at the same moment can go beyond names_max
+ * together. But none of them has more than names_max entries, and a copy holds what a home has, or
+ * had at one moment: so copies have room for that of all homes, and lose nothing. It is address
+ * space; memory comes with the names.
+ */
 int
 rli_names_init(struct rl_shard *shard)
 {
 	uint32_t names_max = shard->config->names_max;
 	struct actors *actors = shard->actors;
-	int rc = rli_name_table_init(&actors->homes, sizeof(struct name_home), names_max);
+	int rc =
+		rli_name_table_init(&actors->homes, sizeof(struct name_home), names_max, names_max);
 
 	if (rc == 0) {
-		rc = rli_name_table_init(&actors->names, sizeof(struct name), names_max);
+		rc = rli_name_table_init(&actors->names, sizeof(struct name), names_max,
+					 names_max * shard->count);
 	}
 	if (rc == 0) {
 		rc = rli_slab_init(&actors->claims, sizeof(struct name_claim), names_max);
@@ -110,7 +118,7 @@ home_grant(struct rl_shard *shard, const struct name_key *key, uint64_t id, stru
 		return -EEXIST;
 	}
 	copy = rli_name_table_find(&actors->names, key);
-	if (copy == NULL) {
+	if (copy == NULL && actors->names.names.taken < shard->config->names_max) {
 		copy = rli_name_table_insert(&actors->names, key);
 	}
 	if (copy == NULL) {

@@ -14,12 +14,13 @@
 #define NAME_TABLE_PAGES 65536
 
 int
-rli_name_table_init(struct name_table *table, size_t entry_size, uint32_t names_max)
+rli_name_table_init(struct name_table *table, size_t entry_size, uint32_t names_usual,
+		    uint32_t names_max)
 {
 	uint32_t buckets = 1;
 	size_t bytes;
 
-	while (buckets < names_max) {
+	while (buckets < names_usual) {
 		buckets *= 2;
 	}
 	bytes = buckets * sizeof(*table->buckets);

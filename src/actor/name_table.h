@@ -39,8 +39,12 @@ struct name_table {
 	struct slab names;
 };
 
-/* Entries of @entry_size bytes that begin with a struct name. 0, -ENOMEM. */
-int rli_name_table_init(struct name_table *table, size_t entry_size, uint32_t names_max);
+/*
+ * Entries of @entry_size bytes that begin with a struct name. Quick for up to @names_usual of them,
+ * full with @names_max. 0, -ENOMEM.
+ */
+int rli_name_table_init(struct name_table *table, size_t entry_size, uint32_t names_usual,
+			uint32_t names_max);
 
 /* Zeroed memory is fine. */
 void rli_name_table_fini(struct name_table *table);

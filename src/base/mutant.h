@@ -30,6 +30,8 @@
 	X(FIN_OVERTAKES, "FIN leaves before the output")                      \
 	X(WRITABLE_FORGOTTEN, "who was told HIGH is never told WRITABLE")     \
 	X(CAP_IGNORED, "output grows beyond the cap")                         \
+	X(SHARE_IGNORED, "one connection holds all of the send memory")       \
+	X(SHARE_NOT_GIVEN_BACK, "what left still counts as held")             \
 	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
 	X(LINGER_SKIPPED, "closes with unread input, which resets")           \
 	X(CLOSE_UNDER_RECV, "closes under an armed receive")                  \
@@ -72,9 +74,18 @@
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
 	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
+	X(SPIN_BLIND, "polling does not look at what others sent")            \
+	X(SPIN_IS_ENOUGH, "who has polled sleeps without the second look")    \
+	X(UNTIE_REST_FORGOTTEN, "an ended actor is untied in one part only")  \
+	X(REPORTS_REST_FORGOTTEN, "reports are told in one turn or never")    \
+	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
 	X(RATE_SAVED_UP, "what an accept rate left unused is saved up")       \
 	X(PEER_NOT_GIVEN_BACK, "who has closed counts for its address still") \
-	X(PEER_LEAKED, "who is refused counts for its address all the same")
+	X(PEER_LEAKED, "who is refused counts for its address all the same")  \
+	X(LOOKUP_NOT_TAKEN_BACK, "who ends is answered by the resolver")      \
+	X(LOOKUP_FREED_EARLY, "who ends does not wait for a late answer")     \
+	X(LOOKUP_TIMELESS, "the deadline does not run while it looks up")     \
+	X(ADDRESSES_IGNORED, "only the first address of a host is tried")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

@@ -102,6 +102,26 @@ rli_slab_at(const struct slab *slab, uint32_t number)
 	return slab->base + (size_t)number * slab->slot_size;
 }
 
+/*
+ * The same for a number below slots_used, with the size as it was given to rli_slab_init(), up to
+ * 4096: the compiler knows what to multiply by.
+ */
+#ifdef NDEBUG
+static inline void *
+rli_slab_slot(const struct slab *slab, uint32_t number, size_t slot_size)
+{
+	return slab->base + (size_t)number * ((slot_size + 15) & ~(size_t)15);
+}
+#else
+static inline void *
+rli_slab_slot(const struct slab *slab, uint32_t number, size_t slot_size)
+{
+	RL_ASSERT(number < slab->slots_used);
+	RL_ASSERT(((slot_size + 15) & ~(size_t)15) == slab->guard_at);
+	return slab->base + (size_t)number * slab->slot_size; /* a guard word lies behind each */
+}
+#endif
+
 uint32_t rli_slab_number(const struct slab *slab, const void *slot);
 
 /* Address space of the slab in bytes, for the start line. */

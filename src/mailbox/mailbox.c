@@ -15,22 +15,30 @@
 int
 rli_letter_pool_init(struct letter_pool *pool, uint32_t letters_max)
 {
-	uint32_t steps = (letters_max + STACK_STEP - 1) / STACK_STEP;
+	uint32_t steps = letters_max / STACK_STEP + 1; /* the bottom takes one entry */
+	void *bottom;
 
 	*pool = (struct letter_pool){ .reserved_bytes = (size_t)steps * STACK_STEP_BYTES };
-	pool->free = (struct letter **)rli_host_pages_reserve(pool->reserved_bytes);
-	if (pool->free == NULL) {
+	bottom = rli_host_pages_reserve(pool->reserved_bytes);
+	if (bottom == NULL) {
 		return -ENOMEM;
 	}
+	pool->bottom = (struct letter **)bottom;
+	pool->top = pool->bottom;
+	if (rli_host_pages_commit(bottom, STACK_STEP_BYTES) != 0) {
+		rli_letter_pool_fini(pool);
+		return -ENOMEM;
+	}
+	pool->free_max = STACK_STEP - 1; /* fresh pages are zero, and so is the bottom */
 	return rli_slab_init(&pool->slab, sizeof(struct letter), letters_max);
 }
 
 void
 rli_letter_pool_fini(struct letter_pool *pool)
 {
-	if (pool->free != NULL) {
-		rli_host_pages_release((void *)pool->free, pool->reserved_bytes);
-		pool->free = NULL;
+	if (pool->bottom != NULL) {
+		rli_host_pages_release((void *)pool->bottom, pool->reserved_bytes);
+		pool->bottom = NULL;
 	}
 	rli_slab_fini(&pool->slab);
 }
@@ -39,7 +47,7 @@ struct letter *
 rli_letter_grow(struct letter_pool *pool)
 {
 	if (pool->slab.taken == pool->free_max && pool->free_max < pool->slab.slots_max) {
-		void *more = (void *)(pool->free + pool->free_max);
+		void *more = (void *)(pool->bottom + 1 + pool->free_max);
 
 		if (rli_host_pages_commit(more, STACK_STEP_BYTES) != 0) {
 			return NULL;

@@ -99,8 +99,8 @@ static inline void
 envelope_copy_few(uint8_t *to, const uint8_t *from, size_t len)
 {
 	if (len >= 4) {
-		memcpy(to, from, 4);
-		memcpy(to + len - 4, from + len - 4, 4);
+		__builtin_memcpy(to, from, 4);
+		__builtin_memcpy(to + len - 4, from + len - 4, 4);
 	} else if (len > 0) {
 		to[0] = from[0];
 		to[len / 2] = from[len / 2];
@@ -116,7 +116,7 @@ envelope_store_pair(void *to, uint64_t first, uint64_t second)
 {
 	envelope_pair pair = { first, second };
 
-	memcpy(to, &pair, sizeof(pair));
+	__builtin_memcpy(to, &pair, sizeof(pair));
 }
 
 /* Hides from the compiler that two words come from one place: it would load them as a vector. */
@@ -125,7 +125,7 @@ envelope_word(const uint8_t *from)
 {
 	uint64_t word;
 
-	memcpy(&word, from, sizeof(word));
+	__builtin_memcpy(&word, from, sizeof(word));
 	__asm__("" : "+r"(word));
 	return word;
 }
@@ -150,8 +150,8 @@ envelope_copy_payload(uint8_t *to, const void *data, size_t len)
 					    envelope_word(from + len - 8));
 		}
 	} else if (len >= 8) {
-		memcpy(to, from, 8);
-		memcpy(to + len - 8, from + len - 8, 8);
+		__builtin_memcpy(to, from, 8);
+		__builtin_memcpy(to + len - 8, from + len - 8, 8);
 	} else {
 		envelope_copy_few(to, from, len);
 	}
@@ -164,11 +164,11 @@ letter_copy_payload(uint8_t *to, const void *data, size_t len)
 	const uint8_t *from = data;
 
 	if (len >= 8) {
-		memcpy(to, from, 8);
-		memcpy(to + len - 8, from + len - 8, 8);
+		__builtin_memcpy(to, from, 8);
+		__builtin_memcpy(to + len - 8, from + len - 8, 8);
 		if (len > 16) {
-			memcpy(to + 8, from + 8, 8);
-			memcpy(to + len - 16, from + len - 16, 8);
+			__builtin_memcpy(to + 8, from + 8, 8);
+			__builtin_memcpy(to + len - 16, from + len - 16, 8);
 		}
 	} else {
 		envelope_copy_few(to, from, len);
@@ -242,11 +242,12 @@ struct mailbox {
 
 /*
  * Free letters are on a stack of addresses, so that taking one does not wait for its own cache
- * line: a burst takes letters that have long left the cache.
+ * line: a burst takes letters that have long left the cache. A NULL at its bottom says that there
+ * is none, so that a look at the top is all that taking one needs.
  */
 struct letter_pool {
-	struct letter **free;
-	uint32_t free_count;
+	struct letter **top;
+	struct letter **bottom;
 	uint32_t free_max; /* for how many there is memory on the stack */
 	struct slab slab;
 	size_t reserved_bytes; /* of the stack */
@@ -261,23 +262,36 @@ void rli_letter_pool_fini(struct letter_pool *pool);
 static inline uint32_t
 rli_letters_taken(const struct letter_pool *pool)
 {
-	return pool->slab.taken - pool->free_count;
+	return pool->slab.taken - (uint32_t)(pool->top - pool->bottom);
 }
 
 /* One that was never taken before, or NULL. */
 struct letter *rli_letter_grow(struct letter_pool *pool);
 
-/* There is one on the stack. */
+/* The one that is taken next, or NULL: none is on the stack. */
 static inline struct letter *
+rli_letter_look(const struct letter_pool *pool)
+{
+	return *pool->top;
+}
+
+/* Take what rli_letter_look() found. */
+static inline void
 rli_letter_take_free(struct letter_pool *pool)
 {
-	return pool->free[--pool->free_count];
+	pool->top--;
 }
 
 static inline struct letter *
 rli_letter_take(struct letter_pool *pool)
 {
-	return pool->free_count > 0 ? rli_letter_take_free(pool) : rli_letter_grow(pool);
+	struct letter *letter = rli_letter_look(pool);
+
+	if (letter == NULL) {
+		return rli_letter_grow(pool);
+	}
+	rli_letter_take_free(pool);
+	return letter;
 }
 
 #ifdef NDEBUG
@@ -292,7 +306,7 @@ rli_letter_give(struct letter_pool *pool, struct letter *letter)
 	if (LETTERS_TO_SLAB) {
 		rli_slab_give(&pool->slab, letter);
 	} else {
-		pool->free[pool->free_count++] = letter;
+		*++pool->top = letter;
 	}
 }
 
@@ -331,9 +345,11 @@ static inline struct letter *
 rli_mailbox_pop(struct mailbox *mailbox)
 {
 	struct letter *letter = mailbox->first;
+	struct letter *next = letter->next; /* means nothing if it was the last */
 
 	RL_DEBUG_ASSERT(mailbox->count > 0);
-	mailbox->first = letter->next; /* means nothing if it was the last */
+	__builtin_prefetch(next);
+	mailbox->first = next;
 	mailbox->count--;
 	letter->msg.user.request.private_bits = 0;
 	return letter;

@@ -134,7 +134,8 @@ struct mesh_port {
 	struct list dirty; /* of struct mesh_out */
 	struct list
 		sent; /* obligations that were the last of their record and left after waiting */
-	struct mesh_block *reported; /* came home with undelivered messages in them */
+	struct mesh_block *reported; /* came home with undelivered messages in them, in order */
+	struct mesh_block *reported_last;
 	struct mesh_out *out; /* by destination */
 	struct mesh_in *in; /* by source */
 };
@@ -243,6 +244,9 @@ void rli_mesh_homing_again(struct mesh_port *port, uint32_t source);
 
 /* Own blocks that came back from @to: free, or on the list `reported`. Places obligations. */
 void rli_mesh_home(struct mesh_port *port, uint32_t to);
+
+/* The next block with reports, off the list; NULL: there is none. */
+struct mesh_block *rli_mesh_reported(struct mesh_port *port);
 
 /* A block whose reports were dealt with is free again. */
 void rli_mesh_reports_done(struct mesh_port *port, struct mesh_block *block);

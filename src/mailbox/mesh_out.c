@@ -39,6 +39,19 @@ mesh_dirty(struct mesh_port *port, struct mesh_out *out)
 	}
 }
 
+/* Behind those whose reports wait already. */
+static void
+mesh_report(struct mesh_port *port, struct mesh_block *block)
+{
+	block->next = NULL;
+	if (port->reported == NULL) {
+		port->reported = block;
+	} else {
+		port->reported_last->next = block;
+	}
+	port->reported_last = block;
+}
+
 /* Blocks that came back. */
 static void
 mesh_collect(struct mesh_port *port, struct mesh_out *out)
@@ -49,8 +62,7 @@ mesh_collect(struct mesh_port *port, struct mesh_out *out)
 		struct mesh_block *block = &out->pair->blocks[entry.block];
 
 		if (entry.tag != 0) {
-			block->next = port->reported;
-			port->reported = block;
+			mesh_report(port, block);
 		} else {
 			RL_ASSERT(out->free_count < MESH_BLOCKS);
 			out->free[out->free_count++] = block;
@@ -307,6 +319,17 @@ rli_mesh_home(struct mesh_port *port, uint32_t to)
 		}
 	}
 	mesh_want_no_more(port, out);
+}
+
+struct mesh_block *
+rli_mesh_reported(struct mesh_port *port)
+{
+	struct mesh_block *block = port->reported;
+
+	if (block != NULL) {
+		port->reported = RL_MUTANT(REPORTS_REST_FORGOTTEN) ? NULL : block->next;
+	}
+	return block;
 }
 
 void

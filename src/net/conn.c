@@ -11,6 +11,7 @@
 
 #include "actor/actor_run.h"
 #include "base/mutant.h"
+#include "net/sys.h"
 #include "net/tcp.h"
 
 int
@@ -23,6 +24,8 @@ rli_conn_options_check(const struct rl_conn_options *options, const struct log *
 		{ "connect_timeout_ns", options->connect_timeout_ns },
 		{ "idle_timeout_ns", options->idle_timeout_ns },
 		{ "first_byte_timeout_ns", options->first_byte_timeout_ns },
+		{ "stall_timeout_ns", options->stall_timeout_ns },
+		{ "linger_timeout_ns", options->linger_timeout_ns },
 	};
 
 	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {
@@ -61,16 +64,14 @@ conn_auto_pause(const struct conn_setup *setup)
 static void
 conn_init(struct conn *conn, struct rl_shard *shard, const struct conn_setup *setup)
 {
-	int64_t idle = setup->options->idle_timeout_ns;
-
 	memset(conn, 0, sizeof(*conn));
 	conn->fd = setup->fd;
 	conn->sqe_flags = setup->sqe_flags;
 	conn->is_unix = setup->is_unix;
 	conn->outbound = setup->outbound;
 	conn->auto_pause = conn_auto_pause(setup);
-	conn->idle_timeout_ns = idle != 0 ? idle : shard->config->idle_timeout_ns;
 	conn->shard = shard;
+	rli_conn_deadline_init(conn, setup->options);
 	conn->state = setup->outbound ? CONN_CONNECTING : CONN_OPEN;
 	conn->lent_first = BUFRING_NONE;
 	conn->lent_last = BUFRING_NONE;
@@ -204,6 +205,20 @@ conn_reason(int error)
 	}
 }
 
+const char *
+rli_conn_state_name(const struct conn *conn)
+{
+	static const char *const names[] = {
+		[CONN_FREE] = " free",		 [CONN_CONNECTING] = " connecting",
+		[CONN_OPEN] = " open",		 [CONN_FLUSHING] = " flushing",
+		[CONN_LINGERING] = " lingering", [CONN_CANCELLING] = " closing",
+		[CONN_RESETTING] = " closing",	 [CONN_CLOSING] = " closing",
+		[CONN_CLOSED] = " closing",
+	};
+
+	return conn == NULL ? "" : names[conn->state];
+}
+
 void
 rli_conn_failed(struct conn *conn, int error)
 {
@@ -261,6 +276,22 @@ rl_conn_peer(const struct rl_actor *self, struct rl_addr *peer)
 	}
 	*peer = self->conn->peer;
 	return 0;
+}
+
+int
+rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred)
+{
+	const struct conn *conn = self->conn;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL || !conn->opened) {
+		return -ENOTCONN;
+	}
+	if (!conn->is_unix) {
+		return -EOPNOTSUPP;
+	}
+	/* no plain call reaches a fixed file */
+	return conn->sqe_flags & IOSQE_FIXED_FILE ? -ENODATA : rli_sys_peer_cred(conn->fd, cred);
 }
 
 static size_t

@@ -8,7 +8,8 @@
  *	conn_send.c      sending: output, one gathered send in flight
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
- *	conn_open.c      outbound
+ *	conn_open.c      outbound: checked, looked up
+ *	conn_connect.c   outbound: connected, to one address after the other
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.
@@ -50,7 +51,7 @@ struct connect;
 
 struct conn {
 	uint32_t slab_link;
-	int fd; /* descriptor, or slot of the fixed-file table */
+	int fd; /* descriptor, or slot of the fixed-file table; -1: none yet, its host is a name */
 	struct op recv;
 	struct op send;
 	struct op control;
@@ -86,12 +87,15 @@ struct conn {
 	 * linger, as the state says; 0: none.
 	 */
 	uint64_t until_ns;
-	int64_t idle_timeout_ns; /* -1: none */
 
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	struct connect *connect; /* while CONNECTING */
 	struct rl_addr peer;
+
+	uint32_t idle_ms; /* these three: DEADLINE_NONE is none */
+	uint32_t stall_ms;
+	uint32_t linger_ms;
 
 	int input_error; /* why input ended, 0: it did not, or by FIN */
 	uint8_t state; /* enum conn_state */
@@ -115,7 +119,9 @@ struct conn {
 	bool stalled : 1; /* the send was cancelled because its deadline had passed */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
+	bool cut : 1; /* by the drain */
 	bool peer_counted : 1; /* in net->peers */
+	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
@@ -157,6 +163,9 @@ void rli_conn_failed(struct conn *conn, int error);
 void rli_conn_cut(struct conn *conn, enum rl_reason reason, int error);
 
 void rli_conn_mark(struct conn *conn);
+
+/* How far it is, for a log line: " open", " lingering"; "" of NULL, an actor without a stream. */
+const char *rli_conn_state_name(const struct conn *conn);
 
 /* conn_recv.c */
 
@@ -218,6 +227,18 @@ bool rli_conn_shutdown_flush(struct conn *conn);
 
 /* conn_deadline.c */
 
+#define DEADLINE_NONE UINT32_MAX
+
+/* Each deadline that the connection keeps: the option's, or else the configuration's. */
+void rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options);
+
+/* @ms after @since_ns; UINT64_MAX: never. */
+static inline uint64_t
+conn_deadline_after(uint64_t since_ns, uint32_t ms)
+{
+	return ms == DEADLINE_NONE ? UINT64_MAX : since_ns + ms * UINT64_C(1000000);
+}
+
 /* Look at the deadlines no later than at @deadline_ns. */
 void rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns);
 
@@ -236,13 +257,26 @@ void rli_conn_deadline_due(struct timer *timer);
 
 /* conn_open.c */
 
-/* CONNECTING: submit the connect, linked to its deadline. False: the submission queue was full. */
+/* A socket that was told all that @options say. The descriptor, or a negative errno. */
+int rli_conn_socket(const struct rl_shard *shard, const struct url *url,
+		    const struct rl_tcp_options *options);
+
+/* CONNECTING: ask the resolver where the host is; and its answer is there. */
+void rli_conn_connect_ask(struct conn *conn);
+void rli_conn_resolved(struct control *answer);
+
+/* conn_connect.c */
+
+/*
+ * CONNECTING: whatever is next, above all the connect, linked to its deadline. False: the
+ * submission queue was full.
+ */
 bool rli_conn_connect_flush(struct conn *conn);
 
 /* CONNECTING: its timer came; it is too late, or time to try again. */
 void rli_conn_connect_due(struct conn *conn);
 
-/* Give back what the connect needed; false while the kernel still holds some of it. */
+/* Give back what the connect needed; false while somebody else still holds some of it. */
 bool rli_conn_connect_release(struct conn *conn);
 
 /* CONNECTING: make the connect end soon. False: the submission queue was full. */

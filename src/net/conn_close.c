@@ -146,7 +146,6 @@ close_input_is_over(const struct conn *conn)
 static bool
 close_flush_output(struct conn *conn)
 {
-	int64_t linger_ns = conn->shard->config->linger_timeout_ns;
 	bool ok = rli_conn_send_flush(conn) && rli_conn_recv_flush(conn);
 
 	if (!ok || conn->out_bytes != 0 || !op_is_idle(&conn->send)) {
@@ -160,10 +159,8 @@ close_flush_output(struct conn *conn)
 		return false;
 	}
 	conn->state = CONN_LINGERING;
-	conn->until_ns = linger_ns < 0 ? 0 : conn->shard->now_ns + (uint64_t)linger_ns;
-	if (conn->until_ns != 0) {
-		rli_conn_deadline_by(conn, conn->until_ns);
-	}
+	conn->until_ns = conn_deadline_after(conn->shard->now_ns, conn->linger_ms);
+	rli_conn_deadline_by(conn, conn->until_ns);
 	return true;
 }
 
@@ -195,7 +192,26 @@ close_cancel(struct conn *conn)
 	}
 	rli_conn_send_discard(conn);
 	conn->state = conn->reset ? CONN_RESETTING : CONN_CLOSING;
+	if (conn->fd < 0) {
+		conn->state = CONN_CLOSED; /* its host was never found: there is no socket */
+	}
 	return true;
+}
+
+static void
+close_count(const struct conn *conn)
+{
+	struct counters *counters = &conn->shard->counters;
+
+	counters_add_closed(counters, conn->actor->reason);
+	if (!conn->shard->net->draining) {
+		return;
+	}
+	if (conn->cut) {
+		counters_add(counters, drain_cut, 1);
+	} else {
+		counters_add(counters, drain_ended, 1);
+	}
 }
 
 static void
@@ -206,6 +222,7 @@ close_finish(struct conn *conn)
 
 	RL_ASSERT(op_is_idle(&conn->recv) && op_is_idle(&conn->send) && op_is_idle(&conn->control));
 	RL_ASSERT(conn->lent_first == BUFRING_NONE && conn->arrived_first == NULL);
+	RL_ASSERT(conn->held_bytes == 0);
 	RL_ASSERT(conn->out_first == NULL && conn->pending == NULL && conn->connect == NULL);
 	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
 		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */
@@ -213,7 +230,7 @@ close_finish(struct conn *conn)
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
 	list_remove(&conn->starved);
-	counters_add_closed(&shard->counters, actor->reason);
+	close_count(conn);
 	actor->conn = NULL;
 	conn->state = CONN_FREE;
 	if (conn->peer_counted && !RL_MUTANT(PEER_NOT_GIVEN_BACK)) {

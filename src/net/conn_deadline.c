@@ -14,6 +14,31 @@ struct deadline {
 	enum rl_reason reason;
 };
 
+/* As struct conn keeps it, rounded up; 49 days and more are as good as none. */
+static uint32_t
+deadline_ms(int64_t ns)
+{
+	uint64_t ms = ((uint64_t)ns + 999999) / 1000000;
+
+	return ns < 0 || ms > DEADLINE_NONE ? DEADLINE_NONE : (uint32_t)ms;
+}
+
+static uint32_t
+deadline_chosen_ms(int64_t chosen_ns, int64_t configured_ns)
+{
+	return deadline_ms(chosen_ns != 0 ? chosen_ns : configured_ns);
+}
+
+void
+rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options)
+{
+	const struct rl_config *config = conn->shard->config;
+
+	conn->idle_ms = deadline_chosen_ms(options->idle_timeout_ns, config->idle_timeout_ns);
+	conn->stall_ms = deadline_chosen_ms(options->stall_timeout_ns, config->stall_timeout_ns);
+	conn->linger_ms = deadline_chosen_ms(options->linger_timeout_ns, config->linger_timeout_ns);
+}
+
 void
 rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns)
 {
@@ -47,23 +72,20 @@ static struct deadline
 deadline_earliest(const struct conn *conn)
 {
 	struct deadline earliest = { .at_ns = UINT64_MAX };
-	int64_t stall_ns = conn->shard->config->stall_timeout_ns;
 
-	if (conn->send.state == OP_ARMED && stall_ns >= 0) {
-		deadline_consider(&earliest, conn->send_since_ns + (uint64_t)stall_ns,
+	if (conn->send.state == OP_ARMED) {
+		deadline_consider(&earliest,
+				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
 				  RL_REASON_TIMEOUT_STALL);
 	}
 	if (deadline_input_is_ours_to_wait_for(conn)) {
-		if (conn->idle_timeout_ns >= 0) {
-			deadline_consider(&earliest,
-					  conn->active_ns + (uint64_t)conn->idle_timeout_ns,
-					  RL_REASON_TIMEOUT_IDLE);
-		}
+		deadline_consider(&earliest, conn_deadline_after(conn->active_ns, conn->idle_ms),
+				  RL_REASON_TIMEOUT_IDLE);
 		if (conn->until_ns != 0) {
 			deadline_consider(&earliest, conn->until_ns, RL_REASON_TIMEOUT_FIRST_BYTE);
 		}
 	}
-	if (conn->state == CONN_LINGERING && conn->until_ns != 0) {
+	if (conn->state == CONN_LINGERING) {
 		deadline_consider(&earliest, conn->until_ns, RL_REASON_TIMEOUT_LINGER);
 	}
 	return earliest;
@@ -136,4 +158,56 @@ rli_conn_deadline_due(struct timer *timer)
 	} else {
 		rli_conn_cut(conn, earliest.reason, -ETIMEDOUT);
 	}
+}
+
+/* The next byte, from now on; what is left of it, while input is paused. */
+static int
+deadline_set_first_byte(struct conn *conn, int64_t timeout_ns)
+{
+	if (conn->state != CONN_OPEN) {
+		return -ENOTCONN;
+	}
+	if (conn->eof_seen || conn->input_error != 0) {
+		return -ESHUTDOWN;
+	}
+	conn->until_ns = timeout_ns < 0 ? 0 : (uint64_t)timeout_ns;
+	if (!conn->paused && !conn->held) {
+		rli_conn_deadline_resume(conn);
+	}
+	return 0;
+}
+
+int
+rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which, int64_t timeout_ns)
+{
+	const struct rl_config *config = self->shard->config;
+	struct conn *conn = self->conn;
+	int rc = 0;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL) {
+		return -ENOTCONN;
+	}
+	if (timeout_ns < -1) {
+		return -EINVAL;
+	}
+	switch (which) {
+	case RL_CONN_DEADLINE_FIRST_BYTE:
+		rc = deadline_set_first_byte(conn, timeout_ns != 0 ? timeout_ns
+								   : config->first_byte_timeout_ns);
+		break;
+	case RL_CONN_DEADLINE_IDLE:
+		conn->idle_ms = deadline_chosen_ms(timeout_ns, config->idle_timeout_ns);
+		break;
+	case RL_CONN_DEADLINE_STALL:
+		conn->stall_ms = deadline_chosen_ms(timeout_ns, config->stall_timeout_ns);
+		break;
+	case RL_CONN_DEADLINE_LINGER:
+		conn->linger_ms = deadline_chosen_ms(timeout_ns, config->linger_timeout_ns);
+		break;
+	default:
+		return -EINVAL;
+	}
+	rli_conn_deadline_update(conn);
+	return rc;
 }

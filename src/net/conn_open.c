@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Outbound connections. The connect carries its deadline as a linked timeout: one chain, one
- * outcome. Invariant: the connect's own result decides; when it succeeded although the deadline
- * passed at the same moment, the stream is open, and when it succeeded after the end was decided,
- * the socket is closed like any other.
+ * Opening: what is asked for is checked, an actor is there at once, and its host is looked up, if
+ * that is a name, by the resolver. Connecting is conn_connect.c's. Invariant: the deadline runs
+ * from rl_conn_open() on, whoever it is that takes so long.
  */
 #include "net/conn_open.h"
 
@@ -15,177 +14,47 @@
 #include "net/sys.h"
 #include "net/tcp.h"
 
-/* A Unix listener whose backlog is full answers at once, where TCP would keep us waiting. */
-#define CONNECT_RETRY_NS 10000000 /* 10 ms */
-
-static void
-connect_succeeded(struct conn *conn)
-{
-	int64_t first_byte_ns = conn->connect->first_byte_timeout_ns;
-	bool released = rli_conn_connect_release(conn);
-
-	RL_ASSERT(released); /* both of its ops are IDLE */
-	conn->until_ns = 0;
-	rli_conn_opened(conn);
-	rli_conn_deadline_start(conn, first_byte_ns);
-}
-
-/* From here on the wheel has the deadline, which no single request spans any more. */
-static void
-connect_again_later(struct conn *conn)
+void
+rli_conn_connect_ask(struct conn *conn)
 {
 	struct connect *connect = conn->connect;
+	struct rl_shard *shard = conn->shard;
 
-	connect->done = false;
-	connect->retry_ns = conn->shard->now_ns + CONNECT_RETRY_NS;
-	conn->until_ns = connect->deadline_ns;
-	rli_conn_deadline_by(conn, connect->retry_ns);
+	counters_add(&shard->counters, lookups, 1);
+	connect->stage = CONNECT_LOOKS_UP;
+	rli_resolver_ask(shard->net->resolver, &connect->lookup);
+	shard->net->lookups_asked = true;
 }
 
-static bool
-connect_may_retry(int result)
+void
+rli_conn_resolved(struct control *answer)
 {
-	return result == -EAGAIN || result == -EINTR;
-}
+	struct lookup *lookup = list_entry(answer, struct lookup, control);
+	struct connect *connect = list_entry(lookup, struct connect, lookup);
+	struct conn *conn = connect->conn;
+	struct rl_shard *shard = conn->shard;
 
-static void
-connect_settled(struct conn *conn)
-{
-	struct connect *connect = conn->connect;
-
-	if (!op_is_idle(&conn->control) || !op_is_idle(&connect->timeout)) {
-		return; /* it takes both to tell which was first */
-	}
-	if (conn->state == CONN_CONNECTING && connect->done) {
-		if (connect->result == 0) {
-			connect_succeeded(conn);
-			return;
-		}
-		if (connect->timed_out || connect->result == -ECANCELED) {
-			rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
-		} else if (connect_may_retry(connect->result) &&
-			   conn->actor->life != ACTOR_ENDING) {
-			connect_again_later(conn);
-			return;
-		} else {
-			rli_conn_cut(conn, RL_REASON_FAILURE, connect->result);
-		}
+	shard->net->lookups--;
+	connect->stage = CONNECT_TURNS;
+	if (lookup->rc != 0 && conn->actor->life != ACTOR_ENDING) {
+		rli_log_limited(shard->log, &shard->net->limit_lookup, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id, "can't look up \"%s\": %s", connect->url.host,
+				lookup->addrs.why);
+		rli_conn_cut(conn, RL_REASON_RESOLVE, lookup->rc);
 	}
 	rli_conn_mark(conn);
 }
 
-void
-rli_conn_connect_due(struct conn *conn)
-{
-	uint64_t until_ns = conn->until_ns;
-
-	if (until_ns != 0 && until_ns <= conn->shard->now_ns) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
-		return;
-	}
-	if (until_ns != 0) {
-		rli_conn_deadline_by(conn, until_ns);
-	}
-	rli_conn_mark(conn); /* time to try again */
-}
-
+/* No request of the kernel's spans it all, so the wheel has the deadline. */
 static void
-connect_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
+connect_init_name(struct connect *connect, struct conn *conn)
 {
-	struct conn *conn = list_entry(op, struct conn, control);
-
-	(void)shard;
-	if (!(flags & OP_F_SETTLED)) {
-		conn->connect->done = true;
-		conn->connect->result = res;
+	connect->stage = CONNECT_ASKS;
+	conn->shard->net->lookups++;
+	conn->until_ns = RL_MUTANT(LOOKUP_TIMELESS) ? 0 : connect->deadline_ns;
+	if (conn->until_ns != 0) {
+		rli_conn_deadline_by(conn, conn->until_ns);
 	}
-	connect_settled(conn);
-}
-
-/*
- * -ECANCELED: the connect was quicker. -EINVAL: there was none to link to, because a partial submit
- * cut the chain; then the wheel takes the deadline over. Anything else: the deadline passed. -ETIME
- * says so for a connect that polled; one that blocks in a worker is interrupted instead (-EINTR),
- * and the timeout then reports how it fared with that.
- */
-static void
-timeout_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
-{
-	struct connect *connect = list_entry(op, struct connect, timeout);
-
-	(void)shard;
-	(void)flags;
-	if (res != -ECANCELED && res != -EINVAL) {
-		connect->timed_out = true;
-	} else if (res == -EINVAL && !connect->done) {
-		connect->conn->until_ns = connect->deadline_ns;
-		rli_conn_deadline_by(connect->conn, connect->deadline_ns);
-	}
-	connect_settled(connect->conn);
-}
-
-static void
-connect_measure(struct connect *connect, uint64_t now_ns)
-{
-	/* a deadline that has just passed still takes its one outcome from the kernel */
-	uint64_t left_ns = connect->deadline_ns > now_ns ? connect->deadline_ns - now_ns : 1;
-
-	connect->left = (struct __kernel_timespec){
-		.tv_sec = (int64_t)(left_ns / 1000000000),
-		.tv_nsec = (long long)(left_ns % 1000000000),
-	};
-}
-
-bool
-rli_conn_connect_flush(struct conn *conn)
-{
-	struct connect *connect = conn->connect;
-	struct rl_shard *shard = conn->shard;
-	bool timed = connect->deadline_ns != 0;
-	struct io_uring_sqe *sqe;
-
-	if (connect->done || connect->retry_ns > shard->now_ns || !op_is_idle(&conn->control) ||
-	    !op_is_idle(&connect->timeout)) {
-		return true;
-	}
-	if (rli_ring_room(shard->ring) < (timed ? 2 : 1)) {
-		counters_add(&shard->counters, sq_full, 1);
-		return false;
-	}
-	sqe = rli_ring_sqe(shard->ring);
-	io_uring_prep_connect(sqe, conn->fd, &connect->url.sockaddr.sa, connect->url.len);
-	io_uring_sqe_set_flags(sqe, conn->sqe_flags | (timed ? IOSQE_IO_LINK : 0u));
-	op_arm(&conn->control, sqe, connect_done);
-	if (timed) {
-		connect_measure(connect, shard->now_ns);
-		sqe = rli_ring_sqe(shard->ring);
-		io_uring_prep_link_timeout(sqe, &connect->left, 0);
-		op_arm(&connect->timeout, sqe, timeout_done);
-	}
-	return true;
-}
-
-bool
-rli_conn_connect_cancel(struct conn *conn)
-{
-	return rli_op_cancel(conn->shard, &conn->control);
-}
-
-bool
-rli_conn_connect_release(struct conn *conn)
-{
-	struct connect *connect = conn->connect;
-
-	if (connect == NULL) {
-		return true;
-	}
-	if ((!op_is_idle(&connect->timeout) && !RL_MUTANT(CONNECT_FREED_EARLY)) ||
-	    !op_is_idle(&conn->control)) {
-		return false;
-	}
-	conn->connect = NULL;
-	rli_slab_give(&conn->shard->net->connects, connect);
-	return true;
 }
 
 static void
@@ -199,13 +68,74 @@ connect_init(struct connect *connect, struct conn *conn, const struct url *url,
 	op_init(&connect->timeout);
 	connect->conn = conn;
 	connect->url = *url;
+	connect->tcp = options->tcp;
 	connect->first_byte_timeout_ns = options->first_byte_timeout_ns;
 	connect->deadline_ns = timeout_ns > 0 ? conn->shard->now_ns + (uint64_t)timeout_ns : 0;
+	connect->turn_ns = connect->deadline_ns;
 	connect->retry_ns = 0;
+	connect->next = 0;
+	connect->stage = CONNECT_TRIES;
 	connect->timed_out = false;
+	connect->overdue = false;
 	connect->done = false;
 	connect->result = 0;
+	lookup_init(&connect->lookup, conn->shard, connect->url.host);
 	rli_addr_from_sockaddr(&conn->peer, &url->sockaddr, url->len);
+	if (url_is_name(url)) {
+		connect_init_name(connect, conn);
+	}
+}
+
+/* What the options say of a socket that was just made: 0, or the kernel's answer, logged. */
+static int
+open_tell_socket(const struct rl_shard *shard, int fd, const struct rl_tcp_options *options)
+{
+	struct tcp_settings settings;
+	int rc;
+
+	rli_tcp_settings_conn(&settings, options);
+	rc = rli_sys_tcp_set(fd, &settings);
+	if (rc != 0) {
+		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
+			"connection options: the kernel refused %s (%s)", settings.failed,
+			rli_errno_text(rc));
+	}
+	return rc;
+}
+
+int
+rli_conn_socket(const struct rl_shard *shard, const struct url *url,
+		const struct rl_tcp_options *options)
+{
+	int fd = rli_sys_socket(url);
+	int rc;
+
+	if (fd < 0 || url->is_unix) {
+		return fd;
+	}
+	rc = open_tell_socket(shard, fd, options);
+	if (rc != 0) {
+		rli_sys_close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/* A socket for an address; a name gets one when it has one. Negative: there is none. */
+static int
+open_socket(struct rl_shard *shard, const struct url *url, const struct rl_tcp_options *options,
+	    int *fd)
+{
+	*fd = -1;
+	if (!url_is_name(url)) {
+		*fd = rli_conn_socket(shard, url, options);
+		return *fd < 0 ? *fd : 0;
+	}
+	if (shard->net->lookups == shard->config->lookups_max) {
+		counters_add(&shard->counters, lookups_refused, 1);
+		return -ENOBUFS;
+	}
+	return 0;
 }
 
 static int
@@ -232,23 +162,6 @@ conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_se
 		id->private_bits = rli_actor_id_bits(conn->actor);
 	}
 	return 0;
-}
-
-/* What the options say of a socket that was just made: 0, or the kernel's answer, logged. */
-static int
-conn_tell_socket(const struct rl_shard *shard, int fd, const struct rl_tcp_options *options)
-{
-	struct tcp_settings settings;
-	int rc;
-
-	rli_tcp_settings_conn(&settings, options);
-	rc = rli_sys_tcp_set(fd, &settings);
-	if (rc != 0) {
-		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
-			"connection options: the kernel refused %s (%s)", settings.failed,
-			rli_errno_text(rc));
-	}
-	return rc;
 }
 
 int
@@ -287,17 +200,12 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		return -ESHUTDOWN;
 	}
 	setup.is_unix = url.is_unix;
-	setup.fd = rli_sys_socket(&url);
-	if (setup.fd < 0) {
-		return setup.fd;
-	}
-	if (!url.is_unix) {
-		rc = conn_tell_socket(shard, setup.fd, &setup.options->tcp);
-	}
-	if (rc == 0) {
-		rc = conn_open_on(shard, &url, &setup, id);
-	}
+	rc = open_socket(shard, &url, &setup.options->tcp, &setup.fd);
 	if (rc != 0) {
+		return rc;
+	}
+	rc = conn_open_on(shard, &url, &setup, id);
+	if (rc != 0 && setup.fd >= 0) {
 		rli_sys_close(setup.fd);
 	}
 	return rc;

@@ -281,6 +281,9 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		recv_failed(conn, res);
 	} else if (!(flags & OP_F_SETTLED)) {
 		conn->eof_seen = true;
+		if (conn->state == CONN_OPEN) {
+			conn->until_ns = 0; /* no first byte will come */
+		}
 		rli_actor_ready(conn->actor);
 	}
 	if (op_is_idle(op) && !(RL_MUTANT(RECV_NOT_REARMED) && res < 0)) {

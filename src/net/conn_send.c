@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Sending. Output is a list of chunks; one function submits it, at most one send in flight per
- * connection, gathered. Invariants: out_bytes is what the chunks hold; the first inflight_bytes of
- * them don't move while a send is in flight (appending behind them is fine, the kernel was told
- * where to stop); a stream never goes on after a hole.
+ * connection, gathered. Invariants: out_bytes is what the chunks hold, and held_bytes what they
+ * are; the first inflight_bytes of them don't move while a send is in flight (appending behind them
+ * is fine, the kernel was told where to stop); a stream never goes on after a hole.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +19,35 @@
 
 #define SEND_RETRY_NS 10000000 /* 10 ms */
 #define SEND_FEED_MAX 64 /* of those who wait for memory are told in one turn */
+
+/* Shares begin when less than an eighth of the pool is free: a 32nd of that for each. */
+#define SHARE_BEGINS 8
+#define SHARE_PART   32
+
+/*
+ * What one connection may hold of the pool now. While there is plenty, that is up to the cap; then
+ * it shrinks with what is left, so that those who don't read never take the last of it. Chunks
+ * count, not bytes: one byte that stays keeps a whole chunk.
+ */
+static size_t
+output_share(const struct chunk_pool *pool)
+{
+	uint32_t spans = rli_chunk_spans_free(pool);
+	size_t share = (size_t)spans * CHUNK_BYTES_MAX / SHARE_PART;
+
+	if (spans > pool->spans_max / SHARE_BEGINS || RL_MUTANT(SHARE_IGNORED)) {
+		return SIZE_MAX;
+	}
+	return share < CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : share;
+}
+
+/* Who holds nothing gets what it asks for, so that a request of somebody who reads always goes. */
+static bool
+output_fits_share(const struct conn *conn, size_t more)
+{
+	return conn->held_bytes == 0 ||
+	       conn->held_bytes + more <= output_share(&conn->shard->send_pool);
+}
 
 /* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
 static struct chunk *
@@ -58,7 +87,7 @@ output_fill(struct chunk *chunk, const uint8_t *data, size_t *len)
 	return data + bytes;
 }
 
-/* False: no memory, and nothing was queued. */
+/* False: no memory, or more than its share of it; nothing was queued. */
 static bool
 output_append(struct conn *conn, const uint8_t *data, size_t len)
 {
@@ -67,7 +96,8 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 	struct chunk *chunk = NULL;
 
 	if (len > room) {
-		chunk = output_reserve(conn, len - room);
+		chunk = output_fits_share(conn, len - room) ? output_reserve(conn, len - room)
+							    : NULL;
 		if (chunk == NULL) {
 			return false;
 		}
@@ -81,6 +111,7 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 	}
 	for (; chunk != NULL; chunk = chunk->next) {
 		data = output_fill(chunk, data, &len);
+		conn->held_bytes += chunk->capacity;
 		conn->out_last = chunk;
 	}
 	return true;
@@ -97,18 +128,35 @@ send_refused(struct conn *conn, size_t len)
 	return -EAGAIN;
 }
 
-/* The pool is empty, or the host has no memory to put behind it: see rli_conn_send_feed(). */
+/* The log names the knob, once a second. */
+static void
+send_starved_log(struct rl_shard *shard)
+{
+	rli_log_limited(shard->log, &shard->net->limit_starved, shard->now_ns, RL_LOG_WARN,
+			(int)shard->id,
+			"send memory is short: %u of %u KiB free, sends of those who hold more "
+			"than their share wait (send_pool_bytes = %zu)",
+			rli_chunk_spans_free(&shard->send_pool) * (CHUNK_BYTES_MAX / 1024),
+			shard->send_pool.spans_max * (CHUNK_BYTES_MAX / 1024),
+			shard->config->send_pool_bytes);
+}
+
+/*
+ * The pool is empty, or it has its share of it, or the host has no memory to put behind the pool:
+ * see rli_conn_send_feed().
+ */
 static int
 send_starved(struct conn *conn, size_t len)
 {
 	struct net *net = conn->shard->net;
 
-	if (conn->fed == net->feeds) {
-		net->starved_refused++; /* one of those that were told */
-	}
 	if (!list_is_linked(&conn->starved)) {
+		/* one of those that were told; once, however often it is refused */
+		net->starved_refused += conn->fed == net->feeds ? 1 : 0;
 		list_push_back(&net->starved, &conn->starved);
 	}
+	counters_add(&conn->shard->counters, sends_starved, 1);
+	send_starved_log(conn->shard);
 	return send_refused(conn, len);
 }
 
@@ -164,6 +212,7 @@ output_consume(struct conn *conn, uint32_t bytes)
 		}
 		bytes -= held;
 		conn->out_first = chunk->next;
+		conn->held_bytes -= RL_MUTANT(SHARE_NOT_GIVEN_BACK) ? 0 : chunk->capacity;
 		rli_chunk_give(&shard->send_pool, chunk);
 		shard->net->chunks_home++;
 	}
@@ -328,10 +377,7 @@ rli_conn_send_flush(struct conn *conn)
 	conn->inflight_bytes = bytes;
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
-	if (shard->config->stall_timeout_ns >= 0) {
-		rli_conn_deadline_by(conn, conn->send_since_ns +
-						   (uint64_t)shard->config->stall_timeout_ns);
-	}
+	rli_conn_deadline_by(conn, conn_deadline_after(conn->send_since_ns, conn->stall_ms));
 	return true;
 }
 

@@ -28,6 +28,14 @@ listener_wants_addr(const struct listener *listener)
 	return !listener->is_unix && !listener->options.peer_addr_off;
 }
 
+/* Accepted sockets go to the file table, unless somebody wants to ask the kernel about them. */
+static bool
+listener_is_fixed(const struct listener *listener)
+{
+	return rli_ring_features(listener->shard->ring) & RL_FEATURE_FIXED_FILES &&
+	       !listener->options.peer_cred;
+}
+
 static void
 accept_free_all(struct listener *listener)
 {
@@ -248,7 +256,7 @@ static void
 accept_opened(struct accept *accept, int fd)
 {
 	struct listener *listener = accept->listener;
-	bool fixed = rli_ring_features(listener->shard->ring) & RL_FEATURE_FIXED_FILES;
+	bool fixed = listener_is_fixed(listener);
 
 	listener->backoff_ns = 0;
 	listener->errors = 0;
@@ -359,7 +367,7 @@ accept_flush(struct accept *accept)
 {
 	struct listener *listener = accept->listener;
 	struct rl_shard *shard = listener->shard;
-	bool fixed = rli_ring_features(shard->ring) & RL_FEATURE_FIXED_FILES;
+	bool fixed = listener_is_fixed(listener);
 	struct io_uring_sqe *sqe;
 
 	if (!op_is_idle(&accept->op)) {

@@ -144,6 +144,31 @@ rli_net_drain(struct rl_shard *shard)
 	}
 }
 
+uint32_t
+rli_net_listeners(const struct rl_shard *shard)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		count += shard->net->listeners[i].state != LISTENER_FREE;
+	}
+	return count;
+}
+
+uint64_t
+rli_net_queued_bytes(const struct rl_shard *shard)
+{
+	const struct slab *conns = &shard->net->conns;
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < conns->slots_used; i++) {
+		const struct conn *conn = rli_slab_at(conns, i);
+
+		bytes += conn->state != CONN_FREE ? conn->out_bytes : 0;
+	}
+	return bytes;
+}
+
 void
 rli_net_cut(struct rl_shard *shard, enum rl_reason reason)
 {
@@ -152,9 +177,13 @@ rli_net_cut(struct rl_shard *shard, enum rl_reason reason)
 	for (uint32_t i = 0; i < net->conns.slots_used; i++) {
 		struct conn *conn = rli_slab_at(&net->conns, i);
 
-		if (conn->state != CONN_FREE && conn->state < CONN_CANCELLING) {
-			rli_conn_cut(conn, reason, 0);
+		if (conn->state == CONN_FREE || conn->state >= CONN_CANCELLING ||
+		    (RL_MUTANT(CUT_SPARES_THE_ENDING) && conn->state > CONN_OPEN)) {
+			continue;
 		}
+		conn->cut = true;
+		counters_add(&shard->counters, drain_cut_bytes, conn->out_bytes);
+		rli_conn_cut(conn, reason, 0);
 	}
 }
 
@@ -163,10 +192,6 @@ rli_net_is_silent(const struct rl_shard *shard)
 {
 	const struct net *net = shard->net;
 
-	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
-		if (net->listeners[i].state != LISTENER_FREE) {
-			return false;
-		}
-	}
-	return net->conns_count == 0 && (net->handover == NULL || net->handover_over);
+	return rli_net_listeners(shard) == 0 && net->conns_count == 0 &&
+	       (net->handover == NULL || net->handover_over);
 }

@@ -18,6 +18,7 @@
 
 struct conn;
 struct handover;
+struct resolver;
 
 #define NET_LISTENERS_MAX 16
 
@@ -42,9 +43,11 @@ struct net {
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
+	struct resolver *resolver; /* the system's */
 	struct net_view view;
 	uint32_t conns_count;
 	uint32_t accepts_armed;
+	uint32_t lookups; /* of host names, under way */
 	struct timer starved_timer;
 	uint32_t starved_told; /* at the last flush */
 	uint32_t starved_refused; /* of those, since then */
@@ -53,10 +56,13 @@ struct net {
 	bool draining;
 	bool listeners_dirty;
 	bool handover_over; /* nothing comes from the acceptor any more */
+	bool lookups_asked; /* there may be too few workers for them */
 	struct log_limit limit_accept;
+	struct log_limit limit_starved;
 	struct log_limit limit_full;
 	struct log_limit limit_rate;
 	struct log_limit limit_peer;
+	struct log_limit limit_lookup;
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */
@@ -74,7 +80,11 @@ bool rli_net_flush(struct rl_shard *shard);
 /* Drain: listeners close, nothing is accepted or opened any more. */
 void rli_net_drain(struct rl_shard *shard);
 
-/* End every connection that still flushes or lingers, now. */
+/* Listeners that are not closed yet; bytes that wait in all connections to be sent. */
+uint32_t rli_net_listeners(const struct rl_shard *shard);
+uint64_t rli_net_queued_bytes(const struct rl_shard *shard);
+
+/* The drain's end: every connection that has not closed, or is about to, is cut, and counted. */
 void rli_net_cut(struct rl_shard *shard, enum rl_reason reason);
 
 /* No connection and no listener is left, and the kernel holds nothing of ours. */

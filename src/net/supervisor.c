@@ -419,6 +419,19 @@ reason_is_normal(enum rl_reason reason)
 	       reason == RL_REASON_SHUTDOWN;
 }
 
+/*
+ * How long the child lived, to end a row of failures: an outbound connection that was never open
+ * has not lived at all, however long it tried.
+ */
+static uint64_t
+child_lived_ns(const struct child *child, enum rl_reason reason, uint64_t now_ns)
+{
+	if (reason == RL_REASON_TIMEOUT_CONNECT || reason == RL_REASON_RESOLVE) {
+		return 0;
+	}
+	return now_ns - child->started_ns;
+}
+
 static int
 supervisor_down(struct rl_actor *self, struct supervisor *sup, const struct rl_msg *msg)
 {
@@ -442,7 +455,8 @@ supervisor_down(struct rl_actor *self, struct supervisor *sup, const struct rl_m
 	} else if (!wanted) {
 		child->state = CHILD_DOWN;
 	} else {
-		supervisor_failed(self, sup, i, supervisor_now_ns(self) - child->started_ns,
+		supervisor_failed(self, sup, i,
+				  child_lived_ns(child, msg->down.reason, supervisor_now_ns(self)),
 				  rl_reason_name(msg->down.reason), msg->down.error);
 	}
 	return supervisor_step(self, sup);

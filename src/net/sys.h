@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The third door to the outside: plain socket calls, none of them made by a shard that moves bytes.
- * sys_linux.c is the real one; the simulator links its own in its place.
+ * The third door to the outside: plain socket calls, none of them made by a shard that moves bytes,
+ * and the system's resolver. sys_linux.c is the real one; the simulator links its own in its place.
  */
 #ifndef RINGLINE_NET_SYS_H
 #define RINGLINE_NET_SYS_H
@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <ringline/conn.h>
 
 #include "net/tcp.h"
 #include "net/url.h"
@@ -50,9 +52,25 @@ int rli_sys_probe(const struct url *url);
 
 /*
  * Remove the socket file of a Unix URL if nobody listens on it. 0 also when there is none, and for
- * everything but Unix paths; -EADDRINUSE: somebody listens; -EEXIST: it is not a socket.
+ * everything but Unix paths; -EADDRINUSE: somebody listens; -EEXIST: it is not a socket; else why
+ * it can't be told, or removed.
  */
 int rli_sys_unix_unlink_stale(const struct url *url);
+
+/* Which file it is, while it exists; all 0: none. */
+struct sys_file {
+	uint64_t device;
+	uint64_t inode;
+};
+
+/* The file that a listener has just made; none for everything but Unix paths. */
+void rli_sys_unix_file(const struct url *url, struct sys_file *file);
+
+/* Remove the file of a listener that has closed if it is @file still, and nobody's by now. */
+void rli_sys_unix_remove(const struct url *url, const struct sys_file *file);
+
+/* Who is at the other end of a Unix socket. 0 or a negative errno. */
+int rli_sys_peer_cred(int fd, struct rl_peer_cred *cred);
 
 /* The address that @fd is bound to. 0 or a negative errno. */
 int rli_sys_bound(int fd, struct url *url);
@@ -67,6 +85,26 @@ int rli_sys_socket(const struct url *url);
  * or a negative errno with tcp->failed. Where the kernel cut a buffer, that setting's got says it.
  */
 int rli_sys_tcp_set(int fd, struct tcp_settings *tcp);
+
+#define SYS_ADDRS_MAX 8
+
+/* Where a host can be reached, best first. */
+struct sys_addrs {
+	uint32_t count;
+	union url_inet list[SYS_ADDRS_MAX];
+	const char *why; /* it is not known where: in words, static */
+};
+
+/*
+ * Ask the system's resolver for the addresses of @host, a name; it may take as long as it likes, so
+ * no shard calls this. The order is the resolver's (RFC 6724), but that the two families alternate,
+ * so that one that leads nowhere does not come first, second and third. 0, or
+ *   -ENOENT  there is no such host, or it has no address
+ *   -EAGAIN  nobody answered; later somebody may
+ *   -EIO     a server refuses to answer
+ *   -ENOMEM, or another errno of the system's
+ */
+int rli_sys_resolve(const char *host, struct sys_addrs *addrs);
 
 void rli_sys_close(int fd);
 

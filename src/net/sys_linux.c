@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -69,6 +70,28 @@ sys_buffer_got(int fd, struct tcp_setting *setting)
 	}
 }
 
+/*
+ * The socket's own mode narrows that of the file which bind makes: nobody gets in before the mode
+ * is right. What the umask took away is given afterwards.
+ */
+static int
+sys_bind(int fd, const struct url *url)
+{
+	if (url->mode != 0 && fchmod(fd, url->mode) != 0) {
+		return -errno;
+	}
+	if (bind(fd, &url->sockaddr.sa, url->len) != 0) {
+		return -errno;
+	}
+	if (url->mode != 0 && chmod(url->sockaddr.un.sun_path, url->mode) != 0) {
+		int rc = -errno;
+
+		(void)unlink(url->sockaddr.un.sun_path); /* nobody could know of it yet */
+		return rc;
+	}
+	return 0;
+}
+
 int
 rli_sys_tcp_set(int fd, struct tcp_settings *tcp)
 {
@@ -105,8 +128,8 @@ rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
 	if (rc == 0 && !url->is_unix && tcp != NULL) {
 		rc = rli_sys_tcp_set(fd, tcp);
 	}
-	if (rc == 0 && bind(fd, &url->sockaddr.sa, url->len) != 0) {
-		rc = -errno;
+	if (rc == 0) {
+		rc = sys_bind(fd, url);
 	}
 	if (rc == 0 && listen(fd, (int)backlog) != 0) {
 		rc = -errno;
@@ -184,30 +207,104 @@ sys_unix_has_file(const struct url *url)
 	return url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
 }
 
-int
-rli_sys_unix_unlink_stale(const struct url *url)
+/* The socket at a path, by itself, not what a link there points to. 0, -ENOENT, -EEXIST, ... */
+static int
+sys_unix_look(const struct url *url, struct sys_file *file)
 {
-	const char *path = url->sockaddr.un.sun_path;
 	struct stat st;
-	int fd;
+
+	if (lstat(url->sockaddr.un.sun_path, &st) != 0) {
+		return -errno;
+	}
+	*file = (struct sys_file){ st.st_dev, st.st_ino };
+	return S_ISSOCK(st.st_mode) ? 0 : -EEXIST; /* somebody's file: not ours to remove */
+}
+
+/* Does anybody listen there? 0: no; -EADDRINUSE: yes, with a full backlog or as datagrams too. */
+static int
+sys_unix_ask(const struct url *url)
+{
+	int fd = sys_socket(url, SOCK_NONBLOCK);
 	int rc;
 
-	if (!sys_unix_has_file(url) || lstat(path, &st) != 0) {
-		return 0;
-	}
-	if (!S_ISSOCK(st.st_mode)) {
-		return -EEXIST; /* somebody's file: not ours to remove */
-	}
-	fd = sys_socket(url, SOCK_NONBLOCK);
 	if (fd < 0) {
 		return fd;
 	}
 	rc = connect(fd, &url->sockaddr.sa, url->len) == 0 ? 0 : -errno;
 	close(fd);
-	if (rc != -ECONNREFUSED) {
+	switch (rc) {
+	case -ECONNREFUSED:
+	case -ENOENT: /* it has gone meanwhile */
+		return 0;
+	case 0:
+	case -EAGAIN:
+	case -EPROTOTYPE:
 		return -EADDRINUSE;
+	default:
+		return rc;
 	}
-	return unlink(path) != 0 && errno != ENOENT ? -errno : 0;
+}
+
+int
+rli_sys_unix_unlink_stale(const struct url *url)
+{
+	struct sys_file file;
+	struct sys_file now;
+	int rc;
+
+	if (!sys_unix_has_file(url)) {
+		return 0;
+	}
+	rc = sys_unix_look(url, &file);
+	if (rc == 0) {
+		rc = sys_unix_ask(url);
+	}
+	if (rc == 0) {
+		rc = sys_unix_look(url, &now);
+	}
+	if (rc != 0) {
+		return rc == -ENOENT ? 0 : rc;
+	}
+	if (now.device != file.device || now.inode != file.inode) {
+		return -EADDRINUSE; /* somebody was quicker */
+	}
+	return unlink(url->sockaddr.un.sun_path) != 0 && errno != ENOENT ? -errno : 0;
+}
+
+void
+rli_sys_unix_file(const struct url *url, struct sys_file *file)
+{
+	if (!sys_unix_has_file(url) || sys_unix_look(url, file) != 0) {
+		*file = (struct sys_file){ 0 };
+	}
+}
+
+void
+rli_sys_unix_remove(const struct url *url, const struct sys_file *file)
+{
+	struct sys_file now;
+
+	/*
+	 * its inode may be another's by now: a file that somebody listens on is not ours in any
+	 * case, and one that nobody does is nobody's
+	 */
+	if (file->inode != 0 && sys_unix_look(url, &now) == 0 && now.device == file->device &&
+	    now.inode == file->inode) {
+		(void)rli_sys_unix_unlink_stale(url); /* what stays is replaced by the next start */
+	}
+}
+
+int
+rli_sys_peer_cred(int fd, struct rl_peer_cred *cred)
+{
+	struct ucred kernel;
+	socklen_t len = sizeof(kernel);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &kernel, &len) != 0) {
+		return -errno;
+	}
+	*cred = (struct rl_peer_cred){ kernel.pid, kernel.uid, kernel.gid };
+	return 0;
 }
 
 int
@@ -232,4 +329,106 @@ void
 rli_sys_close(int fd)
 {
 	(void)close(fd);
+}
+
+static int
+sys_resolve_error(int code)
+{
+	int error = errno;
+
+	switch (code) {
+	case EAI_NONAME:
+	case EAI_NODATA:
+	case EAI_ADDRFAMILY:
+		return -ENOENT;
+	case EAI_AGAIN:
+		return -EAGAIN;
+	case EAI_FAIL:
+		return -EIO;
+	case EAI_MEMORY:
+		return -ENOMEM;
+	case EAI_SYSTEM:
+		return error != 0 ? -error : -EIO;
+	default:
+		return -EINVAL; /* of a name that passed as one */
+	}
+}
+
+/* The next of @family at or after @info. */
+static const struct addrinfo *
+sys_next_of(const struct addrinfo *info, int family)
+{
+	while (info != NULL && info->ai_family != family) {
+		info = info->ai_next;
+	}
+	return info;
+}
+
+/* False: it is there already, as from two lines of a hosts file. */
+static bool
+sys_addrs_add(struct sys_addrs *addrs, const struct addrinfo *info)
+{
+	union url_inet *to = &addrs->list[addrs->count];
+
+	memset(to, 0, sizeof(*to));
+	memcpy(to, info->ai_addr, info->ai_family == AF_INET ? sizeof(to->in) : sizeof(to->in6));
+	for (uint32_t i = 0; i < addrs->count; i++) {
+		if (memcmp(&addrs->list[i], to, sizeof(*to)) == 0) {
+			return false;
+		}
+	}
+	addrs->count++;
+	return true;
+}
+
+static void
+sys_addrs_alternate(struct sys_addrs *addrs, const struct addrinfo *first)
+{
+	const struct addrinfo *next[2] = { sys_next_of(first, AF_INET6),
+					   sys_next_of(first, AF_INET) };
+	uint32_t turn = first == next[0] ? 0 : 1;
+
+	while (addrs->count < SYS_ADDRS_MAX && (next[0] != NULL || next[1] != NULL)) {
+		const struct addrinfo *info = next[turn];
+		bool added = false;
+
+		if (info != NULL) {
+			next[turn] = sys_next_of(info->ai_next, info->ai_family);
+			added = sys_addrs_add(addrs, info);
+		}
+		if (added || info == NULL) {
+			turn ^= 1;
+		}
+	}
+}
+
+int
+rli_sys_resolve(const char *host, struct sys_addrs *addrs)
+{
+	/* without AI_ADDRCONFIG, which takes a machine that has only loopback for one without */
+	static const struct addrinfo hints = {
+		.ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM,
+		.ai_protocol = IPPROTO_TCP,
+	};
+	struct addrinfo *found = NULL;
+	int code;
+	int rc;
+
+	addrs->count = 0;
+	addrs->why = NULL;
+	errno = 0;
+	code = getaddrinfo(host, NULL, &hints, &found);
+	if (code != 0) {
+		rc = sys_resolve_error(code);
+		addrs->why = code == EAI_SYSTEM ? rli_errno_text(rc) : gai_strerror(code);
+		return rc;
+	}
+	sys_addrs_alternate(addrs, found);
+	freeaddrinfo(found);
+	if (addrs->count == 0) {
+		addrs->why = "It has no address of IPv4 or IPv6";
+		return -ENOENT;
+	}
+	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Nothing is resolved and nobody is asked: a URL is text in and a socket address out. What is
- * refused is quoted in one log line, escaped and cut, because it may come from anywhere.
+ * Nothing is resolved and nobody is asked: a URL is text in and a socket address or a name out.
+ * What is refused is quoted in one log line, escaped and cut, because it may come from anywhere.
  */
 #include "net/url.h"
 
@@ -17,6 +17,8 @@
 #define URL_SHOWN_MAX	48
 #define URL_ESCAPED_MAX (4 * (size_t)URL_SHOWN_MAX)
 #define URL_QUOTE_MAX	(URL_ESCAPED_MAX + sizeof("..."))
+
+#define URL_LABEL_MAX 63 /* between two dots of a name, as in the DNS */
 
 /* A piece of the URL; not terminated. */
 struct url_part {
@@ -105,6 +107,80 @@ url_parse_port(const struct url_parser *parser, struct url_part part, in_port_t 
 	return 0;
 }
 
+/*
+ * Up to the dot that ends it, or the end. False: it is none. `_` is in no host name by the book,
+ * and in many by habit.
+ */
+static bool
+url_label(struct url_part *rest, struct url_part *label)
+{
+	size_t i = 0;
+
+	while (i < rest->len && rest->text[i] != '.') {
+		char c = rest->text[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '-' && c != '_') {
+			return false;
+		}
+		i++;
+	}
+	*label = (struct url_part){ rest->text, i };
+	i += i < rest->len ? 1 : 0;
+	rest->text += i;
+	rest->len -= i;
+	return label->len > 0 && label->len <= URL_LABEL_MAX && label->text[0] != '-';
+}
+
+/* Digits, or the beginning of a hexadecimal number. */
+static bool
+url_is_number(struct url_part label)
+{
+	size_t i = 0;
+
+	if (label.len > 1 && label.text[0] == '0' && (label.text[1] | 0x20) == 'x') {
+		return true;
+	}
+	while (i < label.len && label.text[i] >= '0' && label.text[i] <= '9') {
+		i++;
+	}
+	return i == label.len;
+}
+
+/*
+ * A name, and no mistyped or old-fashioned IPv4 address such as 127.1 or 0x7f000001: those end in a
+ * label that is a number.
+ */
+static bool
+url_is_host_name(struct url_part host)
+{
+	struct url_part label = { host.text, 0 };
+
+	if (host.len == 0 || host.len > URL_HOST_MAX) {
+		return false;
+	}
+	while (host.len > 0) {
+		if (!url_label(&host, &label)) {
+			return false;
+		}
+	}
+	return !url_is_number(label);
+}
+
+static int
+url_parse_name(const struct url_parser *parser, struct url_part host, struct url_part port)
+{
+	struct url *url = parser->url;
+
+	if (!url_is_host_name(host)) {
+		return url_refuse(parser, host, "is neither a numeric host nor a host name");
+	}
+	memcpy(url->host, host.text, host.len);
+	url->sockaddr.sa.sa_family = AF_UNSPEC;
+	url->len = 0;
+	return url_parse_port(parser, port, &url->port);
+}
+
 static int
 url_parse_inet(const struct url_parser *parser, struct url_part host, struct url_part port)
 {
@@ -119,8 +195,11 @@ url_parse_inet(const struct url_parser *parser, struct url_part host, struct url
 		}
 		in->sin_addr.s_addr = htonl(INADDR_ANY);
 	} else if (!url_numeric_host(AF_INET, host, &in->sin_addr)) {
-		return url_refuse(parser, host,
-				  "is not a numeric host (127.0.0.1, [::1], or * to listen)");
+		return parser->use == URL_CONNECT
+			       ? url_parse_name(parser, host, port)
+			       : url_refuse(parser, host,
+					    "is not a numeric host to listen on (127.0.0.1, [::1], "
+					    "or *)");
 	}
 	return url_parse_port(parser, port, &in->sin_port);
 }
@@ -242,6 +321,21 @@ rli_url_parse(struct url *url, const char *text, enum url_use use, const struct 
 		return url_refuse(&parser, (struct url_part){ text, 6 }, "is not built yet");
 	}
 	return url_refuse(&parser, rest, "is neither tcp://HOST:PORT, unix:/path nor unix:@name");
+}
+
+void
+rli_url_set_address(struct url *url, const union url_inet *inet)
+{
+	memset(&url->sockaddr, 0, sizeof(url->sockaddr));
+	if (inet->in.sin_family == AF_INET) {
+		url->sockaddr.in = inet->in;
+		url->sockaddr.in.sin_port = url->port;
+		url->len = sizeof(inet->in);
+	} else {
+		url->sockaddr.in6 = inet->in6;
+		url->sockaddr.in6.sin6_port = url->port;
+		url->len = sizeof(inet->in6);
+	}
 }
 
 static void

@@ -197,6 +197,7 @@ rli_chunk_take(struct chunk_pool *pool, size_t bytes)
 		chunk = span_carve(pool, span);
 	}
 	chunk->capacity = class_bytes[class];
+	pool->spans_busy += span->taken == 0 ? 1 : 0;
 	span->taken++;
 	pool->chunks_taken++;
 	if (span_is_exhausted(span)) {
@@ -241,6 +242,7 @@ rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 	span->taken--;
 	pool->chunks_taken--;
 	if (span->taken == 0) {
+		pool->spans_busy--;
 		span_became_idle(pool, span);
 	}
 }

@@ -46,6 +46,7 @@ struct chunk_pool {
 	uint32_t spans_used; /* spans that were ever touched */
 	uint32_t spans_committed;
 	uint32_t chunks_taken;
+	uint32_t spans_busy; /* spans with a chunk out */
 	size_t reserved_bytes;
 };
 
@@ -61,5 +62,12 @@ void rli_chunk_pool_fini(struct chunk_pool *pool);
 struct chunk *rli_chunk_take(struct chunk_pool *pool, size_t bytes);
 
 void rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk);
+
+/* Spans that any class can have; rooms in spans of which a chunk is out are not counted. */
+static inline uint32_t
+rli_chunk_spans_free(const struct chunk_pool *pool)
+{
+	return pool->spans_max - pool->spans_busy;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A shard's counters: struct rl_stats with atomic words, written by the shard alone (a relaxed load
- * and a relaxed store compile to a plain add), read by anybody.
+ * and a relaxed store, so a plain add), read by anybody.
  */
 #ifndef RINGLINE_SHARD_COUNTERS_H
 #define RINGLINE_SHARD_COUNTERS_H
@@ -17,6 +17,15 @@ struct counters {
 	_Atomic uint64_t words[COUNTERS_WORDS];
 };
 
+#ifdef __x86_64__
+/* What gcc does not make of the other: one instruction instead of three, for every message. */
+static inline void
+counters_add_word(struct counters *counters, size_t word, uint64_t n)
+{
+	/* pairs with: rli_counters_sum(); a word in memory is written whole */
+	__asm__("addq %1, %0" : "+m"(counters->words[word]) : "er"(n) : "cc");
+}
+#else
 static inline void
 counters_add_word(struct counters *counters, size_t word, uint64_t n)
 {
@@ -26,6 +35,7 @@ counters_add_word(struct counters *counters, size_t word, uint64_t n)
 				      n,
 			      memory_order_relaxed);
 }
+#endif
 
 /* counters_add(&shard->counters, undelivered.full, 1) */
 #define counters_add(counters, field, n) \

@@ -77,12 +77,14 @@ struct rl_shard {
 	size_t state_bytes; /* reserved for it */
 	struct timer drain_timer;
 
+	uint64_t drain_since_ns; /* when it began here */
 	uint32_t backlog_turns; /* in a row that took a full batch and left more */
 	uint32_t drain; /* how far the end has come here: enum system_drain */
 	uint32_t spin_skip; /* so many sleeps are not polled for */
 	uint32_t spin_misses; /* polls in a row that found nothing */
 	uint32_t enters_skipped; /* turns in a row that did without */
 	bool behind; /* the last enter may have left work behind in the kernel */
+	bool ended; /* no actor and no connection is left */
 	bool silent; /* nothing is left here, and the system was told */
 	bool hooked; /* on_start was called and did not fail */
 	bool cut; /* what the drain left was cut */

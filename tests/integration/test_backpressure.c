@@ -9,6 +9,8 @@
 #include "client.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -347,6 +349,39 @@ pause_of_one_slow_reader_loses_nothing(void **state)
 	pause_run(*state, 1, 20000000, RL_CONFIG());
 }
 
+/*
+ * The smallest window that the kernel gives, read byte by byte: progress, however slow, is no
+ * stall.
+ */
+static void
+pause_of_a_reader_of_single_bytes_loses_nothing(void **state)
+{
+	static const int least = 1;
+	static uint8_t out[32768];
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	uint64_t offset = 0;
+	size_t pushed = 0;
+	uint8_t byte;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.stall_timeout_ns = RL_SEC(5)));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
+	fd = client_dial_narrow(rig->url);
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &least, sizeof(least)), 0);
+	pattern_fill(77, 0, out, sizeof(out));
+	while (offset < sizeof(out)) {
+		pushed += client_push(fd, out + pushed, sizeof(out) - pushed);
+		assert_int_equal(client_recv_some(fd, &byte, 1), 1);
+		assert_true(pattern_matches(77, offset++, &byte, 1));
+	}
+	client_shut(fd);
+	client_expect_fin(fd);
+	client_close(fd);
+	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 1);
+	rig_end(rig);
+}
+
 static void
 pause_of_forty_slow_readers_loses_nothing(void **state)
 {
@@ -386,8 +421,76 @@ pool_that_is_too_small_makes_everybody_wait_and_nobody_fail(void **state)
 		client_reset(fds[i]);
 	}
 	rig_await(rig, probe->stopped[RL_REASON_PEER_RST], RIG_COUNT(fds));
+	rig_assert_logged_slowly(rig, "send_pool_bytes");
 	rig_end(rig);
-	assert_true(rig->stats.sends_refused > 0);
+	assert_true(rig->stats.sends_starved > 0);
+	assert_true(rig->stats.sends_refused >= rig->stats.sends_starved);
+}
+
+/* Takes as much as it gets, in blocks, and again whenever it is told that there is room. */
+static int
+hog_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	static const uint8_t block[65536];
+	struct probe *probe = probe_note(self, msg);
+	int rc = 0;
+
+	if (msg->kind != RL_MSG_OPEN && msg->kind != RL_MSG_WRITABLE) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	while (rc >= 0) {
+		rc = rl_conn_send(self, block, sizeof(block));
+		if (rc >= 0) {
+			probe_add(probe, &probe->marks[MARK_SENT], sizeof(block));
+		}
+	}
+	PROBE_EXPECT(probe, rc == -EAGAIN);
+	probe_add(probe, &probe->marks[MARK_REFUSED], 1);
+	return 0;
+}
+
+static const struct rl_actor_def hog = {
+	.name = "hog",
+	.receive = hog_receive,
+	.state_size = sizeof(struct probed),
+};
+
+/*
+ * Without shares 16 peers that never read hold all of a pool of 16 MiB, 1 MiB each. With them the
+ * others have a chunk each and the pool is not empty: somebody who reads gets its echo.
+ */
+static void
+share_of_peers_that_never_read_leaves_memory_for_who_reads(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *hogs = &rig->probes[0];
+	struct client_stream stream = { .seed = 77, .total = 3000000 };
+	static uint8_t buffer[65536];
+	int fds[30];
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .send_pool_bytes = 16777216));
+	rig_listen(rig, "tcp://127.0.0.1:0", &hog, hogs);
+	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
+		fds[i] = client_dial_narrow(rig->url);
+	}
+	rig_await(rig, hogs->marks[MARK_REFUSED], RIG_COUNT(fds));
+	rig_assert_idle(rig);
+	assert_true(rig_stats(rig).sends_starved > 0);
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[1]);
+	stream.fd = client_dial(rig->url);
+	client_stream_run(&stream, 1);
+	client_close(stream.fd);
+	rig_await(rig, rig->probes[1].stopped[RL_REASON_PEER_FIN], 1);
+	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
+		client_recv(fds[i], buffer, sizeof(buffer));
+	}
+	rig_await(rig, hogs->writables, 1); /* memory comes home, and who waits is told */
+	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
+		client_reset(fds[i]);
+	}
+	rig_await(rig, hogs->stopped[RL_REASON_PEER_RST], RIG_COUNT(fds));
+	rig_assert_logged_slowly(rig, "send_pool_bytes");
+	rig_end(rig);
 }
 
 static int
@@ -437,9 +540,11 @@ main(void)
 		rig_case(send_of_many_sizes_keeps_the_order),
 		rig_case(send_of_an_actor_without_stream_is_enotconn),
 		rig_case(pause_of_one_slow_reader_loses_nothing),
+		rig_case(pause_of_a_reader_of_single_bytes_loses_nothing),
 		rig_case(pause_of_forty_slow_readers_loses_nothing),
 		rig_case(pause_of_many_slow_readers_with_few_buffers_loses_nothing),
 		rig_case(pool_that_is_too_small_makes_everybody_wait_and_nobody_fail),
+		rig_case(share_of_peers_that_never_read_leaves_memory_for_who_reads),
 	};
 
 	return rig_run("backpressure", tests);

@@ -91,6 +91,19 @@ connect_over_ipv6_sends_what_was_queued(void **state)
 	connect_run_plain(*state, listener, url, RL_ADDR_INET6);
 }
 
+/* The system's own resolver; where localhost is ::1 first, that is refused. */
+static void
+connect_to_localhost_by_name_sends_what_was_queued(void **state)
+{
+	struct rig *rig = *state;
+	int listener = client_listen(rig->url, 16);
+	char url[RL_URL_MAX];
+
+	(void)snprintf(url, sizeof(url), "tcp://localhost%s", strrchr(rig->url, ':'));
+	connect_run_plain(rig, listener, url, RL_ADDR_INET);
+	assert_int_equal(rig->stats.lookups, 2 * rig->shards);
+}
+
 static void
 connect_to_unix_path_sends_what_was_queued(void **state)
 {
@@ -416,7 +429,8 @@ connect_to_a_bad_url_is_refused_with_one_line(void **state)
 	static const char *const urls[] = {
 		"",
 		"tcp://",
-		"tcp://localhost:80",
+		"tcp://local host:80",
+		"tcp://127.1:80",
 		"tcp://127.0.0.1",
 		"tcp://127.0.0.1:0",
 		"tcp://*:80",
@@ -473,6 +487,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		rig_case(connect_over_ipv4_sends_what_was_queued),
 		rig_case(connect_over_ipv6_sends_what_was_queued),
+		rig_case(connect_to_localhost_by_name_sends_what_was_queued),
 		rig_case(connect_to_unix_path_sends_what_was_queued),
 		rig_case(connect_to_abstract_name_sends_what_was_queued),
 		rig_case(connect_refused_is_a_failure_with_its_errno),

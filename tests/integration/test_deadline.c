@@ -398,6 +398,42 @@ idle_runs_again_after_automatic_pause(void **state)
 	rig_end(rig);
 }
 
+/* "Not now", although nothing was refused: no notice is owed that would bring the bytes back. */
+static int
+reluctant_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)probe_note(self, msg);
+	return msg->kind == RL_MSG_RECV ? -EAGAIN : RL_ACTOR_UNHANDLED;
+}
+
+static const struct rl_actor_def reluctant = {
+	.name = "reluctant",
+	.receive = reluctant_receive,
+	.state_size = sizeof(struct probed),
+};
+
+/* It waits for nobody but itself, so it is not spared. */
+static void
+idle_runs_after_eagain_with_nothing_owed(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	uint64_t since_ns;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.idle_timeout_ns = RL_MS(DEADLINE_MS)));
+	rig_listen(rig, "tcp://127.0.0.1:0", &reluctant, probe);
+	fd = client_dial(rig->url);
+	since_ns = rig_now_ns();
+	client_send_text(fd, "x");
+	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_IDLE], 1);
+	deadline_assert_passed(since_ns, DEADLINE_MS);
+	assert_int_equal(probe->recvs, 1);
+	client_close(fd);
+	rig_end(rig);
+	assert_int_equal(rig->stats.again_unowed, 1);
+}
+
 int
 main(void)
 {
@@ -416,6 +452,7 @@ main(void)
 		rig_case(idle_does_not_run_while_paused),
 		rig_case(first_byte_does_not_run_while_paused),
 		rig_case(idle_runs_again_after_automatic_pause),
+		rig_case(idle_runs_after_eagain_with_nothing_owed),
 	};
 
 	return rig_run("deadline", tests);

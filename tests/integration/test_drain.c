@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "system.h"
+
 /* Ignores RL_MSG_SHUTDOWN, but remembers its deadline: nanoseconds from then in marks[0]. */
 static int
 deaf_receive(struct rl_actor *self, const struct rl_msg *msg)
@@ -111,6 +113,92 @@ drain_from_signal_handler_ends_everything(void **state)
 	drain_run(*state, begin_from_handler);
 }
 
+/* One of the actors that are to end does it, on its shard. */
+static int
+ender_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)self;
+	if (msg->kind == RL_MSG_START) {
+		rl_system_drain(msg->start.arg);
+		return 0;
+	}
+	return RL_ACTOR_UNHANDLED;
+}
+
+static void
+begin_from_actor(struct rl_system *sys)
+{
+	static const struct rl_actor_def ender = { .name = "ender", .receive = ender_receive };
+
+	assert_int_equal(rl_system_spawn(sys, 0, &ender, sys, NULL), 0);
+}
+
+static void
+drain_from_an_actor_ends_everything(void **state)
+{
+	drain_run(*state, begin_from_actor);
+}
+
+/* Whoever calls at the same time: each call is a step, and the second one cuts. */
+static void
+drain_from_four_threads_at_once_cuts(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	pthread_t threads[4];
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.drain_timeout_ns = -1));
+	rig_listen(rig, "tcp://127.0.0.1:0", &deaf, probe);
+	fd = client_dial(rig->url);
+	rig_await(rig, probe->opens, 1);
+	for (size_t i = 0; i < RIG_COUNT(threads); i++) {
+		assert_int_equal(pthread_create(&threads[i], NULL, drain_thread, rig->sys), 0);
+	}
+	assert_int_equal(rl_system_run(rig->sys), 0);
+	for (size_t i = 0; i < RIG_COUNT(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	}
+	assert_int_equal(probe->stopped[RL_REASON_SHUTDOWN], 1);
+	client_expect_reset(fd);
+	client_close(fd);
+	rig_end(rig);
+}
+
+static _Thread_local bool handler_runs;
+static _Atomic bool handler_logged;
+
+static void
+handler_log(void *arg, enum rl_log_level level, int shard, const char *text)
+{
+	(void)arg;
+	(void)level;
+	(void)shard;
+	(void)text;
+	if (handler_runs) {
+		atomic_store(&handler_logged, true);
+	}
+}
+
+/* A signal handler interrupts calls that hold locks, and may not call a log sink. */
+static void
+drain_takes_no_lock_and_logs_nothing(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_start(rig, RL_CONFIG(.log = handler_log, .log_level = RL_LOG_DEBUG));
+	assert_int_equal(pthread_mutex_lock(&rig->sys->listeners_lock), 0);
+	assert_int_equal(pthread_mutex_lock(&rig->sys->clerk.lock), 0);
+	handler_runs = true;
+	begin_from_handler(rig->sys);
+	handler_runs = false;
+	assert_int_equal(pthread_mutex_unlock(&rig->sys->clerk.lock), 0);
+	assert_int_equal(pthread_mutex_unlock(&rig->sys->listeners_lock), 0);
+	assert_int_equal(rl_system_run(rig->sys), 0);
+	assert_false(handler_logged);
+	rig_end(rig);
+}
+
 static void
 drain_tells_the_deadline_and_cuts_there(void **state)
 {
@@ -132,6 +220,7 @@ drain_tells_the_deadline_and_cuts_there(void **state)
 	assert_int_equal(probe->shutdowns, 2);
 	assert_true(probe->marks[0] <= 300000000 && probe->marks[0] > 200000000);
 	assert_int_equal(probe->stopped[RL_REASON_TIMEOUT_DRAIN], 2);
+	rig->log.lines = 0; /* what they say: test_drain_phases.c */
 	client_expect_reset(fd);
 	client_close(fd);
 	rig_end(rig);
@@ -246,6 +335,7 @@ drain_cuts_output_that_does_not_leave(void **state)
 	rl_system_drain(rig->sys);
 	assert_int_equal(rl_system_run(rig->sys), 0);
 	assert_int_equal(probe->stopped[RL_REASON_TIMEOUT_DRAIN], 1);
+	rig_assert_logged(rig, "drain: cut after");
 	client_close(fd);
 	rig_end(rig);
 }
@@ -283,7 +373,8 @@ drain_under_load_balances(void **state)
 	struct probe *probe = &rig->probes[0];
 	int fds[64];
 
-	rig_start(rig, RL_CONFIG(.drain_timeout_ns = RL_MS(200), .linger_timeout_ns = RL_MS(50)));
+	rig_start(rig, RL_CONFIG(.drain_timeout_ns = RL_MS(200), .linger_timeout_ns = RL_MS(50),
+				 .log_level = RL_LOG_ERROR));
 	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
 	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
 		fds[i] = client_dial(rig->url);
@@ -484,6 +575,9 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		rig_case(drain_from_another_thread_ends_everything),
 		rig_case(drain_from_signal_handler_ends_everything),
+		rig_case(drain_from_an_actor_ends_everything),
+		rig_case(drain_from_four_threads_at_once_cuts),
+		rig_case(drain_takes_no_lock_and_logs_nothing),
 		rig_case(drain_tells_the_deadline_and_cuts_there),
 		rig_case(drain_a_second_time_cuts_at_once),
 		rig_case(drain_waits_for_actors_that_finish),

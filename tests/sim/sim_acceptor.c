@@ -9,6 +9,7 @@
 
 /* Steps in a row that found nothing to take: more than a handful is a busy loop. */
 #define IDLE_STEPS_MAX 200
+#define END_STEPS_MAX  1000
 
 struct sim_acceptor {
 	struct rl_system *system; /* NULL: it takes no steps */
@@ -39,12 +40,6 @@ void
 sim_acceptor_others(void (*interleave)(void))
 {
 	acceptor.interleave = interleave;
-}
-
-bool
-sim_acceptor_has_ended(void)
-{
-	return acceptor.system == NULL;
 }
 
 static bool
@@ -144,6 +139,16 @@ sim_acceptor_step(void)
 	if (acceptor.system != NULL && called) {
 		after = acceptor_waiting();
 		acceptor_check_spin(before > after ? before - after : 0);
+	}
+}
+
+void
+sim_acceptor_end(void)
+{
+	for (uint32_t steps = 0; acceptor.system != NULL; steps++) {
+		sim_check(steps < END_STEPS_MAX && sim_acceptor_is_ready(),
+			  "the acceptor does not end");
+		sim_acceptor_step();
 	}
 }
 

@@ -33,7 +33,8 @@ void sim_acceptor_step(void);
 void sim_acceptor_check(void);
 
 /* It has taken its last step, or there never was one. */
-bool sim_acceptor_has_ended(void);
+/* The system ends: so does the acceptor, in a few steps. */
+void sim_acceptor_end(void);
 
 /* For the seam: others run here; and the wait begins. */
 void sim_acceptor_interleave(void);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sim_actor_common.h"
+#include "sim_resolver.h"
 #include "sim_world.h"
 
 static struct sim_actor actors[SIM_ACTORS_MAX];
@@ -205,6 +206,9 @@ common_message(struct rl_actor *self, struct common *common, const struct rl_msg
 {
 	sim_event("actor", msg->kind,
 		  common->actor == NULL ? -1 : (int64_t)(common->actor - actors));
+	if (sim_below(8) == 0) {
+		sim_resolver_interleave(); /* other threads don't wait for handlers */
+	}
 	if (msg->kind == RL_MSG_START) {
 		common_start(self, common, def);
 		return;

@@ -60,6 +60,9 @@ void stream_message(struct rl_actor *self, struct stream *stream, const struct r
 /* Send bytes of the link's stream from stream->sent on; what rl_conn_send() answered. */
 int stream_send(struct rl_actor *self, struct stream *stream, enum link_side side, uint32_t len);
 
+/* rl_conn_send(), and a check that nobody gets more than its share. */
+int stream_conn_send(struct rl_actor *self, const void *data, size_t len);
+
 /* What a send answered is one of the things that it may. */
 void stream_check_send(struct stream *stream, int rc);
 

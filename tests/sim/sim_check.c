@@ -21,11 +21,14 @@
 
 struct check_shard {
 	uint64_t reaped;
+	uint64_t worked;
 	uint64_t submitted;
 	uint64_t talked;
 	uint64_t late;
 	uint64_t delivered;
 	uint64_t now_ns;
+	uint64_t spins;
+	uint64_t spins_hit;
 	uint32_t idle_turns;
 };
 
@@ -62,21 +65,38 @@ sim_check_turn_begin(const struct rl_shard *shard)
 	struct check_shard *check = &check_shards[shard->id];
 
 	check->reaped = shard->ring->reaped;
+	check->worked = shard->ring->worked;
 	check->submitted = shard->ring->submitted;
 	check->talked = check_talked(shard);
 	check->delivered = sim_world.events;
 	check->now_ns = sim_world.now_ns;
+	check->spins = COUNTER(shard, spins);
+	check->spins_hit = COUNTER(shard, spins_hit);
 }
 
-/* INV-8: a turn that did nothing is followed by a sleep. */
+bool
+sim_check_is_polling(const struct rl_shard *shard)
+{
+	const struct check_shard *check = &check_shards[shard->id];
+
+	return COUNTER(shard, spins) != check->spins &&
+	       COUNTER(shard, spins_hit) == check->spins_hit;
+}
+
+/*
+ * INV-8: a turn that did nothing is followed by a sleep, or by polling until the kernel has work,
+ * which need not complete anything: the next part of a long send.
+ */
 static void
 check_spin(const struct rl_shard *shard)
 {
 	struct check_shard *check = &check_shards[shard->id];
 	const struct ring *ring = shard->ring;
+	bool polled =
+		COUNTER(shard, spins_hit) != check->spins_hit && ring->worked != check->worked;
 
-	if (ring->asleep || ring->reaped != check->reaped || ring->submitted != check->submitted ||
-	    check_talked(shard) != check->talked) {
+	if (ring->asleep || polled || ring->reaped != check->reaped ||
+	    ring->submitted != check->submitted || check_talked(shard) != check->talked) {
 		check->idle_turns = 0;
 		return;
 	}
@@ -143,10 +163,32 @@ check_mesh(struct rl_shard *shard)
 	}
 }
 
+/* INV-10: what a connection counts as its own is what it has of the pool. */
+static void
+check_output(const struct rl_shard *shard)
+{
+	for (uint32_t slot = 0; slot < shard->net->conns.slots_used; slot++) {
+		const struct conn *conn = rli_slab_at(&shard->net->conns, slot);
+		const struct chunk *chunk = conn->state == CONN_FREE ? NULL : conn->out_first;
+		uint32_t bytes = 0;
+		uint32_t held = 0;
+
+		for (; chunk != NULL; chunk = chunk->next) {
+			bytes += chunk->end - chunk->start;
+			held += chunk->capacity;
+		}
+		sim_check(conn->state == CONN_FREE ||
+				  (bytes == conn->out_bytes && held == conn->held_bytes),
+			  "INV-10: %u bytes in chunks of %u, counted as %u and %u", bytes, held,
+			  conn->out_bytes, conn->held_bytes);
+	}
+}
+
 void
 sim_check_turn_end(struct rl_shard *shard)
 {
 	check_mesh(shard);
+	check_output(shard);
 	check_buffers(shard);
 	check_spin(shard);
 	sim_check_limits_turn_end(shard);
@@ -205,6 +247,15 @@ static const struct {
 	{ pending_handover, "it was handed a socket" },
 	{ pending_drain, "the system drains or ends" },
 };
+
+void
+sim_check_poll(const struct rl_shard *shard)
+{
+	for (size_t i = 0; i < sizeof(check_pending) / sizeof(check_pending[0]); i++) {
+		sim_check(!check_pending[i].pending(shard), "INV-7: shard %u polls on although %s",
+			  shard->id, check_pending[i].what);
+	}
+}
 
 void
 sim_check_sleeper(const struct rl_shard *shard)
@@ -269,6 +320,7 @@ sim_check_silent(const struct rl_shard *shard)
 		  "a slot of the network's was left");
 	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
 		  shard->net->peers.slab.taken);
+	sim_check(shard->net->lookups == 0, "%u lookups were left", shard->net->lookups);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
 	sim_check(shard->actors->timers.taken == 0 &&
@@ -282,6 +334,15 @@ sim_check_silent(const struct rl_shard *shard)
 				  op->user_data == OP_USER_DATA_WOKEN ||
 				  op->sqe.opcode == IORING_OP_MSG_RING,
 			  "INV-5: the kernel still holds a request (opcode %d)", op->sqe.opcode);
+	}
+}
+
+void
+sim_check_clerk(const struct rl_system *system)
+{
+	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
+		sim_check(system->clerk.jobs[i].state != CLERK_OPEN,
+			  "a listener has outlived its actor");
 	}
 }
 
@@ -304,6 +365,16 @@ sim_check_balance(const struct rl_stats *stats)
 		  (unsigned long long)stats->undelivered.full,
 		  (unsigned long long)stats->undelivered.gone,
 		  (unsigned long long)stats->undelivered.stopping);
+	sim_check(stats->drain_conns == stats->drain_ended + stats->drain_cut,
+		  "INV-12: %llu connections when the drain began, %llu ended, %llu cut",
+		  (unsigned long long)stats->drain_conns, (unsigned long long)stats->drain_ended,
+		  (unsigned long long)stats->drain_cut);
+	sim_check(stats->drains_over == stats->drains && stats->drains_cut <= stats->drains,
+		  "INV-12: %llu shards drained, %llu cut, %llu silent",
+		  (unsigned long long)stats->drains, (unsigned long long)stats->drains_cut,
+		  (unsigned long long)stats->drains_over);
+	sim_check(stats->closed[RL_REASON_TIMEOUT_DRAIN] <= stats->drain_cut,
+		  "INV-12: more connections ended by the drain's deadline than were cut");
 	sim_check(stats->refused_rate + stats->refused_peer <= stats->refused,
 		  "INV-12: refused by the rate or for the peer, and not counted as refused");
 	sim_check(stats->bufs_lent == stats->bufs_home, "INV-12: buffers lent and home differ");

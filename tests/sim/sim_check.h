@@ -18,6 +18,11 @@ void sim_check_reset(void);
 void sim_check_turn_begin(const struct rl_shard *shard);
 void sim_check_turn_end(struct rl_shard *shard);
 
+/* In the middle of its turn, which has begun to poll and found nothing yet. */
+bool sim_check_is_polling(const struct rl_shard *shard);
+
+/* INV-7: then each look ends the polling if something has come. */
+void sim_check_poll(const struct rl_shard *shard);
 /* What the listeners of the run limit, on each shard; 0: they don't. */
 struct sim_check_limits {
 	uint32_t listeners;
@@ -38,6 +43,9 @@ bool sim_check_is_marked(const struct rl_shard *shard);
 
 /* Nothing is left on a shard that has ended. */
 void sim_check_silent(const struct rl_shard *shard);
+
+/* No listener has outlived the actor that had it. */
+void sim_check_clerk(const struct rl_system *system);
 
 /* INV-12: the counters of a system that has stopped. */
 void sim_check_balance(const struct rl_stats *stats);

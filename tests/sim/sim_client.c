@@ -3,6 +3,7 @@
  * The opened side of a link, and the actor that opens it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sim_actor_common.h"
@@ -111,6 +112,27 @@ client_start(struct rl_actor *self, struct client *client, const struct rl_msg *
 	}
 }
 
+/* The reason is the truth about the host, and each of its addresses was tried. */
+static void
+client_check_lookup(const struct sim_link *link, const struct rl_msg *msg)
+{
+	int error = msg->stop.error;
+	bool refused = error == -ECONNREFUSED || error == -ENETUNREACH || error == -EMFILE;
+
+	if (msg->stop.reason == RL_REASON_RESOLVE) {
+		sim_check(error == (link->lookup_error != 0 ? link->lookup_error : -EAGAIN),
+			  "a lookup that ended with %d was reported as %d", link->lookup_error,
+			  error);
+		sim_check(link->lookup_error != 0 || link->addrs == 0,
+			  "a host that was found was reported as not found");
+	}
+	if (msg->stop.reason == RL_REASON_FAILURE && refused) {
+		sim_check(link->addrs_tried == link->addrs,
+			  "gave up after %u of %u addresses of a host", link->addrs_tried,
+			  link->addrs);
+	}
+}
+
 static void
 client_stop(struct client *client, const struct rl_msg *msg)
 {
@@ -123,6 +145,7 @@ client_stop(struct client *client, const struct rl_msg *msg)
 		sim_check(msg->stop.reason != RL_REASON_PEER_FIN,
 			  "a connection that was never open ended with %s",
 			  rl_reason_name(msg->stop.reason));
+		client_check_lookup(link, msg);
 		sim_link_break(link, "not connected");
 	}
 	sim_link_stopped(link, LINK_CLIENT, msg->stop.reason, msg->stop.error, stream->aborted);
@@ -181,9 +204,11 @@ const struct rl_actor_def sim_client_def = {
 static void
 opener_open(struct rl_actor *self, uint32_t which)
 {
+	static const char *const names[] = { "one", "many", "holes", "refused", "none" };
 	const char *url = opener_targets[which % opener_targets_count];
 	struct rl_conn_options options = { 0 };
 	struct sim_link *link = sim_link_new(url[0] == 'u');
+	char named[RL_URL_MAX];
 	rl_actor_id id;
 	int rc;
 
@@ -192,6 +217,11 @@ opener_open(struct rl_actor *self, uint32_t which)
 	}
 	if (sim_coin()) {
 		options.connect_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_MS(100));
+	}
+	if (url[0] != 'u' && sim_coin()) {
+		(void)snprintf(named, sizeof(named), "tcp://%s-%u.sim%s", names[sim_below(5)],
+			       link->id, strrchr(url, ':'));
+		url = named;
 	}
 	sk.tag = link->id;
 	rc = rl_conn_open(self, url, &sim_client_def, link, &options, &id);

@@ -75,6 +75,9 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_CONNECT_BLACK_HOLE] = { "connect_black_hole", 6000 },
 	[FAULT_CONNECT_ENETUNREACH] = { "connect_enetunreach", 3000 },
 	[FAULT_CONNECT_RACE] = { "connect_race", 0 },
+	[FAULT_LOOKUP_FAILS] = { "lookup_fails", 6000 },
+	[FAULT_LOOKUP_LATE] = { "lookup_late", 6000 },
+	[FAULT_LOOKUP_ENDLESS] = { "lookup_endless", 3000 },
 	[FAULT_LINK_CUT] = { "link_cut", 30000 },
 	[FAULT_WAKE_SPURIOUS] = { "wake_spurious", 300 },
 	[FAULT_WAKE_READ_FAILS] = { "wake_read_fails", 3000 },
@@ -105,6 +108,7 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_PEER_ONE_BYTE] = { "peer_one_byte", 8000 },
 	[FAULT_PEER_STORM] = { "peer_storm", 4000 },
 	[FAULT_PEER_TALKS_ON] = { "peer_talks_on", 8000 },
+	[FAULT_SPIN_TURN] = { "spin_turn", 16000 },
 };
 
 uint64_t sim_fault_fired[SIM_FAULTS];

@@ -10,11 +10,12 @@
 #include "base/host.h"
 #include "loop.h"
 #include "net/net.h"
-#include "shard/wake.h"
 
 #include "sim_acceptor.h"
 #include "sim_check.h"
 #include "sim_host.h"
+#include "sim_meanwhile.h"
+#include "sim_resolver.h"
 
 #define WAIT_STEPS_MAX	 400000
 #define SETTLE_STEPS_MAX 2000000
@@ -59,6 +60,8 @@ sim_begin(uint64_t seed)
 	sim_host_init();
 	sim_check_reset();
 	sim_acceptor_reset();
+	sim_meanwhile_reset();
+	sim_resolver_reset();
 	sk.checks_owners = true;
 	harness.step_ns = 20000;
 	rli_log_init(&harness.log, harness_log, NULL, RL_LOG_WARN);
@@ -212,25 +215,6 @@ sim_is_asleep(uint32_t shard)
 
 /* ---- stepping */
 
-/*
- * As if @shard had just pushed something to another that takes it before it sleeps: the wake-up is
- * owned by @shard now, and foreign threads that push meanwhile rely on it.
- */
-static void
-wake_needlessly(uint32_t shard)
-{
-	uint32_t other;
-
-	if (harness.shards < 2 || rli_system_drain_level(harness.system) == SYSTEM_ENDS ||
-	    !sim_fault(FAULT_WAKE_NEEDLESS)) {
-		return;
-	}
-	other = (shard + 1 + (uint32_t)sim_below(harness.shards - 1)) % harness.shards;
-	if (harness.open[other] && !harness.ended[other]) {
-		rli_wake(sim_on(shard), sim_on(other));
-	}
-}
-
 void
 sim_turn(uint32_t shard)
 {
@@ -245,19 +229,25 @@ sim_turn(uint32_t shard)
 	sim_check_turn_begin(on);
 	harness.turns++;
 	sim_world.in_turn = true;
-	wake_needlessly(shard);
+	sim_meanwhile_wake(shard);
 	harness.ended[shard] = !rli_loop_turn(on);
 	on->ring->over = harness.ended[shard];
 	sim_world.in_turn = false;
 	sim_check_turn_end(on);
 }
 
-static bool
-shard_is_runnable(uint32_t shard)
+bool
+sim_is_running(uint32_t shard)
+{
+	return harness.open[shard] && !harness.ended[shard];
+}
+
+bool
+sim_is_runnable(uint32_t shard)
 {
 	const struct ring *ring;
 
-	if (harness.ended[shard] || !harness.open[shard]) {
+	if (!sim_is_running(shard)) {
 		return false;
 	}
 	ring = sim_on(shard)->ring;
@@ -270,7 +260,7 @@ shards_runnable(uint32_t *list)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < harness.shards; i++) {
-		if (shard_is_runnable(i)) {
+		if (sim_is_runnable(i)) {
 			list[count++] = i;
 		}
 	}
@@ -342,7 +332,8 @@ sim_step(void)
 	uint32_t others = harness.others.ready != NULL ? harness.others.ready() : 0;
 	uint32_t network = sk_net_ready();
 	uint32_t clerk = harness.clerk_runs && !harness.clerk_inside ? 1 : 0;
-	uint32_t count = runnable + others + network + clerk;
+	uint32_t resolver = sim_resolver_ready();
+	uint32_t count = runnable + others + network + resolver + clerk;
 	uint32_t pick;
 
 	if (count == 0) {
@@ -362,6 +353,8 @@ sim_step(void)
 		harness.others.step(pick - runnable);
 	} else if (pick == count - 1 && clerk == 1) {
 		harness_clerk_step();
+	} else if (pick < runnable + others + resolver) {
+		sim_resolver_step(pick - runnable - others);
 	} else {
 		(void)sk_net_step();
 	}
@@ -372,24 +365,23 @@ sim_step(void)
 static uint64_t
 next_event_ns(void)
 {
-	uint64_t next = sk_timeouts_next_ns();
-	uint64_t acceptor = sim_acceptor_next_ns();
+	uint64_t times[] = {
+		sk_timeouts_next_ns(),
+		sim_acceptor_next_ns(),
+		sim_resolver_next_ns(),
+		harness.others.next_ns != NULL ? harness.others.next_ns() : UINT64_MAX,
+	};
+	uint64_t next = UINT64_MAX;
 
-	next = acceptor < next ? acceptor : next;
-	for (uint32_t i = 0; i < harness.shards; i++) {
-		const struct ring *ring = harness.open[i] ? sim_on(i)->ring : NULL;
-
-		if (ring != NULL && ring->asleep && !harness.ended[i]) {
-			next = ring->wake_ns < next ? ring->wake_ns : next;
-			if (ring->work_len + ring->overflow_len + sk_cq_count(ring) > 0) {
-				next = ring->min_ns < next ? ring->min_ns : next;
-			}
-		}
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		next = times[i] < next ? times[i] : next;
 	}
-	if (harness.others.next_ns != NULL) {
-		uint64_t others = harness.others.next_ns();
+	for (uint32_t i = 0; i < harness.shards; i++) {
+		if (harness.open[i] && !harness.ended[i]) {
+			uint64_t ring = sk_ring_next_ns(sim_on(i)->ring);
 
-		next = others < next ? others : next;
+			next = ring < next ? ring : next;
+		}
 	}
 	return next;
 }
@@ -533,6 +525,7 @@ harness_end_shards(void)
 	while (harness.clerk_runs) {
 		harness_clerk_step();
 	}
+	sim_resolver_leave(harness.system->resolver);
 	rli_system_end(harness.system);
 	for (uint32_t i = 0; i < harness.shards; i++) {
 		for (uint32_t turns = 0; !harness.ended[i]; turns++) {
@@ -542,11 +535,7 @@ harness_end_shards(void)
 		}
 		sim_check_silent(sim_on(i));
 	}
-	for (uint32_t steps = 0; !sim_acceptor_has_ended(); steps++) {
-		sim_check(steps < END_TURNS_MAX && sim_acceptor_is_ready(),
-			  "the acceptor does not end");
-		sim_acceptor_step();
-	}
+	sim_acceptor_end();
 }
 
 void
@@ -570,10 +559,7 @@ sim_stop(void)
 			harness.open[i] = false;
 		}
 	}
-	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
-		sim_check(harness.system->clerk.jobs[i].state != CLERK_OPEN,
-			  "a listener has outlived its actor");
-	}
+	sim_check_clerk(harness.system);
 	rli_system_remove_sockets(harness.system);
 	rli_system_destroy(harness.system);
 	harness.system = NULL;
@@ -586,6 +572,7 @@ sim_stop(void)
 void
 sim_finish(bool forgive)
 {
+	sim_resolver_end();
 	sk_kernel_fini(forgive);
 	sim_host_fini(forgive);
 }

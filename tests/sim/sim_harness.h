@@ -68,6 +68,12 @@ void sim_turn(uint32_t shard);
 
 bool sim_is_asleep(uint32_t shard);
 
+/* It has started, and not ended. */
+bool sim_is_running(uint32_t shard);
+
+/* And it could make a turn now. */
+bool sim_is_runnable(uint32_t shard);
+
 /* One event, chosen at random; false: nothing can happen before time passes. */
 bool sim_step(void);
 

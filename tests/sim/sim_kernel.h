@@ -76,6 +76,11 @@ enum sk_state {
 	SK_DEAD, /* reset, refused, timed out, disconnected */
 };
 
+/* Who every Unix peer is. */
+#define SIM_PEER_PID 4711
+#define SIM_PEER_UID 1000
+#define SIM_PEER_GID 100
+
 struct sk_sock {
 	struct sk_file file; /* first: a sock is a file */
 	struct list_node node; /* all of the world's */
@@ -205,6 +210,7 @@ struct ring {
 		refusals; /* completions with an error, one after the other, since the last sleep */
 	uint64_t enters;
 	uint64_t submitted;
+	uint64_t worked; /* pieces of task work that ran */
 	uint64_t reaped;
 };
 
@@ -372,6 +378,8 @@ void sk_cq_post(struct ring *ring, struct sk_op *op, int32_t res, uint32_t flags
 uint32_t sk_cq_count(const struct ring *ring);
 /* Completions are there, or would be after another enter. */
 bool sk_ring_is_busy(const struct ring *ring);
+/* Asleep in the kernel: when that ends if nothing happens; UINT64_MAX: never, or it is awake. */
+uint64_t sk_ring_next_ns(const struct ring *ring);
 /* Asleep in the kernel, and something would end that now. */
 bool sk_ring_is_wakeable(const struct ring *ring);
 /* End the sleep: what a waiting thread does on its way out. */

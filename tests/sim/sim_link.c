@@ -14,12 +14,20 @@
 static struct sim_link links[LINKS_MAX];
 static uint32_t links_count;
 static bool links_memory_may_fail;
+static bool links_large;
 
 void
 sim_links_reset(void)
 {
 	links_count = 0;
 	links_memory_may_fail = false;
+	links_large = false;
+}
+
+void
+sim_links_large(bool large)
+{
+	links_large = large;
 }
 
 void
@@ -69,6 +77,10 @@ sim_link_new(bool is_unix)
 	link->mode = (uint8_t)(sim_coin() ? LINK_ECHO : sim_below(LINK_MODES));
 	link->client_total = LINK_HEADER_BYTES + link_size();
 	link->server_total = link->mode == LINK_SOURCE ? link_size() : 0;
+	if (links_large && sim_below(4) == 0) {
+		link->mode = LINK_SOURCE;
+		link->server_total = (uint32_t)sim_between(100000, 200000);
+	}
 	link->wild = sim_below(4) == 0;
 	link->appetite = (uint8_t)(sim_coin() ? APPETITE_ALL : sim_below(APPETITES));
 	/* who leaves bytes over waits for more: its client must not wait for an answer */

@@ -58,6 +58,9 @@ struct sim_link {
 	bool client_over;
 	bool server_over;
 	uint16_t client_port; /* 0: not known */
+	int lookup_error; /* of its host name, if it has one */
+	uint32_t addrs; /* that it was found to have */
+	uint32_t addrs_tried;
 	const char *why; /* broken */
 	bool unexplained; /* one end was reset, and the other did not say yet that it did that */
 	bool server_clean; /* over, and with a reason that sends no RST */
@@ -85,6 +88,9 @@ void sim_link_reset(struct sim_link *link, enum link_side side);
 
 /* Memory may fail in this world, or the receive limit be reached. */
 void sim_links_memory_may_fail(bool may);
+
+/* Some of those that come have much for their clients. */
+void sim_links_large(bool large);
 
 /* The same by tag of a socket. */
 void sim_link_disturb(uint32_t tag);

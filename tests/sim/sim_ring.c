@@ -125,6 +125,7 @@ work_run(struct ring *ring, uint32_t max, bool may_be_late)
 			return;
 		}
 		ring->was_late = false;
+		ring->worked++;
 		sk_op_run(op);
 	}
 }
@@ -342,6 +343,20 @@ sk_ring_is_busy(const struct ring *ring)
 	return sk_cq_count(ring) > 0 || ring->overflow_len > 0 || ring->work_len > 0;
 }
 
+uint64_t
+sk_ring_next_ns(const struct ring *ring)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (ring->asleep) {
+		next = ring->wake_ns;
+		if (sk_ring_is_busy(ring) && ring->min_ns < next) {
+			next = ring->min_ns;
+		}
+	}
+	return next;
+}
+
 bool
 rli_ring_is_behind(const struct ring *ring)
 {
@@ -352,6 +367,9 @@ rli_ring_is_behind(const struct ring *ring)
 static void
 spin_step(void)
 {
+	if (sim_world.looked != NULL) {
+		sim_world.looked();
+	}
 	sim_interleave();
 	sim_world.now_ns += sim_between(100, 10000);
 	sk_timeouts_run();

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "system.h"
+
 #include "sim_actor.h"
 #include "sim_check.h"
 #include "sim_front.h"
@@ -12,6 +14,7 @@
 #include "sim_ledger.h"
 #include "sim_link.h"
 #include "sim_peer.h"
+#include "sim_resolver.h"
 #include "sim_talk.h"
 
 #define RUN_ADDRS_MAX	 6
@@ -37,6 +40,7 @@ struct run {
 	uint32_t openers_count;
 	uint64_t number; /* of the foreign thread's last message */
 	uint32_t links_max;
+	uint32_t pool_spans; /* of the send memory; 0: more than they need */
 	uint32_t poke; /* how often a foreign thread makes talkers talk, in 65536 */
 	bool over; /* no new links */
 };
@@ -78,12 +82,19 @@ run_config(void)
 	config.monitors_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
 	config.bufs_max = (uint32_t)sim_between(1, sim_coin() ? 8 : 400);
 	config.buf_pool_bytes = 1024 * 1024;
+	config.lookups_max = (uint32_t)sim_between(1, 16);
+	config.resolvers = (uint32_t)sim_between(1, 4);
 	config.timers_max = (uint32_t)sim_between(4, 256);
 	config.recv_buffers = run_power_of_two(3, 5);
 	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);
 	config.recv_pending_max_bytes = (uint32_t)sim_between(1024, 8192);
 	config.send_pool_bytes = 16 * 1024 * 1024;
 	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
+	if (sim_below(8) == 0) {
+		run.pool_spans = (uint32_t)sim_between(8, 24);
+		config.send_high_bytes = (uint32_t)sim_between(70000, 150000);
+		sim_links_large(true);
+	}
 	config.send_low_bytes = (uint32_t)sim_between(1, config.send_high_bytes / 2);
 	config.send_cap_bytes = config.send_high_bytes + config.recv_pending_max_bytes +
 				config.recv_buffer_bytes + (uint32_t)sim_below(65536) + 4096;
@@ -92,6 +103,9 @@ run_config(void)
 	}
 	if (sim_below(4) == 0) {
 		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
+	}
+	if (sim_below(3) == 0) {
+		config.spin_us = (uint32_t)sim_between(1, 200);
 	}
 	config.shard = &sim_talk_shard;
 	config.shard_arg = sim_talk_arg();
@@ -167,7 +181,9 @@ run_open_listeners(void)
 	run_listen("tcp://127.0.0.1:0", &options);
 	options.conns_per_peer_max = 0; /* the others know no address */
 	if (sim_coin()) {
+		options.peer_cred = sim_coin();
 		run_listen("unix:@sim", &options);
+		options.peer_cred = false;
 	}
 	if (sim_coin()) {
 		options.peer_addr_off = true;
@@ -240,6 +256,7 @@ run_foreign(void)
 	rl_actor_id id;
 	int rc;
 
+	sim_resolver_interleave();
 	if (sim_coin()) {
 		sim_talk_poke();
 		return;
@@ -426,6 +443,19 @@ run_memory_may_fail(void)
 	       0;
 }
 
+/*
+ * So little send memory, and such long replies, that connections wait for it and are held to their
+ * shares. The pool's own rules allow for no pool so small.
+ */
+static void
+run_shrink_pools(const struct rl_config *config)
+{
+	for (uint32_t i = 0; run.pool_spans > 0 && i < config->shards; i++) {
+		rli_system_shard(sim_system(), i)->send_pool.spans_max = run.pool_spans;
+	}
+	sim_actors_memory_may_fail(run_memory_may_fail() || run.pool_spans > 0);
+}
+
 static struct sim_run_result
 run_result(void)
 {
@@ -473,11 +503,11 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	sim_talk_reset(config.shards);
 	sim_slow((uint32_t)sim_below(config.shards), sim_coin() ? 64000 : 0);
 	sim_links_memory_may_fail(run_memory_may_fail());
-	sim_actors_memory_may_fail(run_memory_may_fail());
 	if (run_start(&config) != 0) {
 		sim_finish(false); /* refused by a fault: nothing may be left */
 		return run_result();
 	}
+	run_shrink_pools(&config);
 	sim_world.foreign = run_foreign;
 	run_open_listeners();
 	run_open_remotes();

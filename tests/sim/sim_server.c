@@ -7,6 +7,7 @@
 
 #include "sim_actor_common.h"
 #include "sim_harness.h"
+#include "sim_kernel.h"
 #include "sim_world.h"
 
 struct server {
@@ -59,7 +60,7 @@ static int
 server_echo_piece(struct rl_actor *self, struct server *server, const uint8_t *data, size_t len)
 {
 	struct stream *stream = &server->stream;
-	int rc = rl_conn_send(self, data, len);
+	int rc = stream_conn_send(self, data, len);
 
 	sim_event("server echo", rc, (int64_t)len);
 	stream_check_send(stream, rc);
@@ -217,13 +218,29 @@ server_writable(struct rl_actor *self, struct server *server)
 	return server_finish(self, server);
 }
 
+/* Some connections wait for other times than configured; never for less than a peer needs. */
 static void
-server_open(struct server *server, const struct rl_msg *msg)
+server_set_deadlines(struct rl_actor *self)
+{
+	int64_t ns = (int64_t)sim_between((uint64_t)RL_SEC(2), (uint64_t)RL_SEC(90));
+
+	for (uint32_t which = 0; which <= RL_CONN_DEADLINE_LINGER; which++) {
+		if (which != RL_CONN_DEADLINE_FIRST_BYTE && sim_below(16) == 0) {
+			sim_check(rl_conn_set_deadline(self, (enum rl_conn_deadline)which,
+						       sim_coin() ? ns : 0) == 0,
+				  "rl_conn_set_deadline() failed");
+		}
+	}
+}
+
+static void
+server_open(struct rl_actor *self, struct server *server, const struct rl_msg *msg)
 {
 	sim_check(!msg->open.outbound, "an accepted connection says it is outbound");
 	server->port = msg->open.peer->family == RL_ADDR_INET ? msg->open.peer->port : 0;
 	server->frame = (uint32_t)sim_between(1, 100);
 	server->at_eof = (uint8_t)sim_below(3);
+	server_set_deadlines(self);
 }
 
 static void
@@ -241,6 +258,24 @@ server_stop(struct server *server, const struct rl_msg *msg)
 	}
 }
 
+/* Who the peer is: an answer, wherever it can be had. */
+static void
+server_ask(const struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct rl_peer_cred cred = { 0 };
+	int rc = rl_conn_peer_cred(self, &cred);
+
+	if (msg->open.peer->family != RL_ADDR_UNIX) {
+		sim_check(rc == -EOPNOTSUPP || rc == -ENOTCONN,
+			  "who has no Unix peer was told its credentials: %d", rc);
+		return;
+	}
+	sim_event("server cred", rc, cred.pid);
+	sim_check(rc == -ENODATA || (rc == 0 && cred.pid == SIM_PEER_PID &&
+				     cred.uid == SIM_PEER_UID && cred.gid == SIM_PEER_GID),
+		  "credentials that nobody has: %d", rc);
+}
+
 static int
 server_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
@@ -256,7 +291,8 @@ server_receive(struct rl_actor *self, const struct rl_msg *msg)
 		server->auto_pause = msg->start.arg != NULL;
 		return 0;
 	case RL_MSG_OPEN:
-		server_open(server, msg);
+		server_open(self, server, msg);
+		server_ask(self, msg);
 		break;
 	case RL_MSG_RECV:
 		answer = server_recv(self, server, msg);

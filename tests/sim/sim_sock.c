@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "sim_kernel.h"
+#include "sim_resolver.h"
 
 static void sock_update(struct sk_sock *sock);
 
@@ -243,6 +244,7 @@ sk_connect(struct sk_sock *sock, const union url_sockaddr *addr, socklen_t len)
 		sock->local_len = sizeof(sock->local.sa.sa_family);
 	}
 	sock->state = SK_SYN_SENT;
+	sock->black_hole = sock->black_hole || sim_resolver_is_hole(addr);
 	sock_update(sock);
 	return 0;
 }
@@ -287,7 +289,7 @@ sock_handshake(struct sk_sock *sock)
 {
 	struct sk_sock *listener = listener_find(&sock->remote);
 
-	if (listener == NULL) {
+	if (listener == NULL || sim_resolver_is_refused(&sock->remote)) {
 		sim_fault_count(FAULT_CONNECT_REFUSED);
 		sock_die(sock, ECONNREFUSED);
 		return;

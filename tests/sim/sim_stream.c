@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "net/conn.h"
+
 #include "sim_actor_common.h"
 #include "sim_harness.h"
 #include "sim_world.h"
@@ -109,6 +111,41 @@ stream_check_send(struct stream *stream, int rc)
 	}
 }
 
+/* What a connection may hold when so little is free. */
+static size_t
+stream_share(const struct chunk_pool *pool)
+{
+	uint32_t spans = rli_chunk_spans_free(pool);
+	size_t share = (size_t)spans * 65536 / 32;
+
+	return spans > pool->spans_max / 8 ? SIZE_MAX : share < 65536 ? 65536 : share;
+}
+
+int
+stream_conn_send(struct rl_actor *self, const void *data, size_t len)
+{
+	const struct conn *conn = self->conn;
+	const struct chunk *last;
+	size_t room;
+	size_t held;
+	size_t share;
+	int rc;
+
+	if (conn == NULL) {
+		return rl_conn_send(self, data, len);
+	}
+	last = conn->out_last;
+	room = last == NULL ? 0 : last->capacity - last->end;
+	held = conn->held_bytes;
+	share = stream_share(&self->shard->send_pool);
+	rc = rl_conn_send(self, data, len);
+	if (rc >= 0 && held > 0 && len > room) {
+		sim_check(held + len - room <= share, "INV-10: %zu bytes beyond a share of %zu",
+			  held + len - room, share);
+	}
+	return rc;
+}
+
 int
 stream_send(struct rl_actor *self, struct stream *stream, enum link_side side, uint32_t len)
 {
@@ -117,7 +154,7 @@ stream_send(struct rl_actor *self, struct stream *stream, enum link_side side, u
 
 	len = len < sizeof(data) ? len : (uint32_t)sizeof(data);
 	sim_link_fill(stream->link, side, stream->sent, data, len);
-	rc = rl_conn_send(self, data, len);
+	rc = stream_conn_send(self, data, len);
 	sim_event("actor send", rc, len);
 	if (rc == 0 || rc == RL_CONN_SEND_HIGH) {
 		stream->sent += len;

@@ -9,6 +9,8 @@
 
 #include "sim_acceptor.h"
 #include "sim_kernel.h"
+#include "sim_link.h"
+#include "sim_resolver.h"
 
 int
 rli_sys_listen(const struct url *url, uint32_t backlog, enum sys_listen how,
@@ -83,6 +85,35 @@ rli_sys_unix_unlink_stale(const struct url *url)
 	return 0;
 }
 
+void
+rli_sys_unix_file(const struct url *url, struct sys_file *file)
+{
+	(void)url;
+	*file = (struct sys_file){ 0 };
+}
+
+void
+rli_sys_unix_remove(const struct url *url, const struct sys_file *file)
+{
+	(void)url;
+	(void)file;
+}
+
+int
+rli_sys_peer_cred(int fd, struct rl_peer_cred *cred)
+{
+	struct sk_file *file = sk_fd_file(fd);
+	const struct sk_sock *sock;
+
+	if (file == NULL || file->kind != SK_SOCK) {
+		return -EBADF;
+	}
+	sock = sk_file_sock(file);
+	sim_check(sock->is_unix, "credentials of who is no Unix peer");
+	*cred = (struct rl_peer_cred){ SIM_PEER_PID, SIM_PEER_UID, SIM_PEER_GID };
+	return 0;
+}
+
 int
 rli_sys_bound(int fd, struct url *url)
 {
@@ -102,13 +133,20 @@ rli_sys_bound(int fd, struct url *url)
 int
 rli_sys_socket(const struct url *url)
 {
+	struct sim_link *link = sim_link(sim_resolver_link(url->host));
+	uint32_t tag = sk.tag;
 	struct sk_sock *sock;
 	int fd;
 
+	if (link != NULL) {
+		link->addrs_tried++;
+		tag = link->id;
+	}
 	if (sim_fault(FAULT_SOCKET_EMFILE)) {
 		return -EMFILE;
 	}
 	sock = sk_socket(url->is_unix);
+	sock->tag = tag;
 	fd = sk_fd_install(&sock->file);
 	if (fd < 0) {
 		sk_file_put(&sock->file);

@@ -73,6 +73,9 @@ enum sim_fault {
 	FAULT_CONNECT_BLACK_HOLE,
 	FAULT_CONNECT_ENETUNREACH,
 	FAULT_CONNECT_RACE,
+	FAULT_LOOKUP_FAILS,
+	FAULT_LOOKUP_LATE,
+	FAULT_LOOKUP_ENDLESS,
 	FAULT_LINK_CUT,
 	FAULT_WAKE_SPURIOUS,
 	FAULT_WAKE_READ_FAILS,
@@ -103,6 +106,7 @@ enum sim_fault {
 	FAULT_PEER_ONE_BYTE,
 	FAULT_PEER_STORM,
 	FAULT_PEER_TALKS_ON,
+	FAULT_SPIN_TURN,
 	SIM_FAULTS
 };
 
@@ -120,6 +124,7 @@ struct sim_world {
 	bool in_turn; /* product code of a shard is on the stack */
 	void (*foreign)(
 		void); /* what other threads do while a shard is in the middle of its turn */
+	void (*looked)(void); /* the same, when it looks for completions; NULL: nothing */
 };
 
 extern struct sim_world sim_world;

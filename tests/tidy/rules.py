@@ -13,7 +13,7 @@ SPDX = "SPDX-License-Identifier: MIT OR Apache-2.0"
 SPDX_SUFFIXES = (".c", ".h", ".cc", ".cmake", ".map", ".py", ".sh", "CMakeLists.txt")
 
 # Modules from left to right: a file includes headers of its own module or of modules to its left.
-MODULES = ("base", "mailbox", "shard", "actor", "net", "")
+MODULES = ("base", "mailbox", "shard", "actor", "tls", "net", "")
 SEAMS = ("src/base/host_linux.c", "src/shard/ring_uring.c", "src/net/sys_linux.c")
 HOST, RING, SYS = SEAMS
 LOG = "src/base/log.c"
@@ -197,6 +197,15 @@ def uring_in_one_place(tree):
         for line, name in source.calls():
             if name.startswith("io_uring_") and not URING_PURE.match(name):
                 yield source.path, line, f"{name}() belongs to {RING}"
+
+
+def openssl_in_one_place(tree):
+    for source in tree.sources_in("src", "include", "examples"):
+        if source.path.startswith("src/tls/") and source.path.endswith(".c"):
+            continue
+        for line, _, header in source.includes():
+            if header.startswith("openssl/"):
+                yield source.path, line, "OpenSSL is included by the files of src/tls/ only"
 
 
 def public_includes(tree):
@@ -387,6 +396,7 @@ RULES = {
         own_header_first,
         ck_in_one_place,
         uring_in_one_place,
+        openssl_in_one_place,
         public_includes,
         doc_fields,
         exports_are_marked,

@@ -160,6 +160,11 @@ PLANTED = {
         ({"src/shard/op.c": C + "int a = io_uring_submit_and_wait(x);\n"}, ["src/shard/op.c:2"]),
         ({"src/shard/op.c": C + "int a = io_uring_buf_ring_add(x);\n"}, ["src/shard/op.c:2"]),
     ],
+    "openssl_in_one_place": [
+        ({"src/tls/tls_session.c": C + "#include <openssl/ssl.h>\n"}, []),
+        ({"src/tls/tls_session.h": C + "#include <openssl/ssl.h>\n"}, ["src/tls/tls_session.h:2"]),
+        ({"src/net/conn.c": C + "#include <openssl/ssl.h>\n"}, ["src/net/conn.c:2"]),
+    ],
     "public_includes": [
         (
             {"include/ringline/ringline.h": HEADER.replace("<stdint.h>", "<liburing.h>")},

@@ -220,6 +220,7 @@ actors_without_memory_at_any_place_answer_enomem(void **state)
 	if (!unit_memory_can_fail()) {
 		return;
 	}
+	shard.count = 1;
 	shard.config = &config;
 	shard.actors = &actors;
 	while (rc != 0) {

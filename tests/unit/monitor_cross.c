@@ -217,9 +217,9 @@ monitor_taken_back_as_it_leaves_is_home_before_it_is_free(void **state)
 	bed_turn(0);
 	bed_turn(1);
 	bed_turn(0);
+	bed_settle();
 	bed.hook = NULL;
 	assert_int_equal(reports, BED_PAIR);
-	bed_settle();
 	assert_int_equal(bed.actors[0].leases.taken, 0);
 	assert_true(list_is_empty(&target->owed)); /* of a lease that is not lent, nothing */
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include <ringline/monitor.h>
 #include <ringline/name.h>
 #include <ringline/request.h>
 
@@ -29,6 +30,8 @@ struct told {
 	uint32_t replies;
 	uint32_t failures;
 	int error;
+	uint32_t downs;
+	const char *heir; /* with the first of those it registers this name */
 };
 
 static struct bed {
@@ -56,6 +59,8 @@ bed_receive(struct rl_actor *self, const struct rl_msg *msg)
 	} else if (msg->kind == RL_MSG_REPLY_FAILED) {
 		told->failures++;
 		told->error = msg->reply_failed.error;
+	} else if (msg->kind == RL_MSG_DOWN && told->downs++ == 0 && told->heir != NULL) {
+		assert_int_equal(rl_actor_register(self, told->heir, NULL), 0);
 	}
 	return 0;
 }
@@ -256,6 +261,27 @@ mesh_fill(uint32_t from, uint32_t to)
 	while ((envelope = rli_mesh_stage_block(port, to, 0)) != NULL) {
 		*envelope = (struct envelope){ .to = id_pack(UINT32_MAX, to, 0) }; /* nobody's */
 	}
+}
+
+/* The home's answer has come to the shard of @actor; its handler has not run since. */
+static inline void
+bed_turn_until_granted(uint32_t home, const struct rl_actor *actor)
+{
+	if (home != actor->shard->id) { /* else it was granted at once */
+		rli_actors_flush_mesh(actor->shard);
+		bed_turn(home);
+		rli_shard_current = actor->shard;
+		(void)rli_actors_drain_mesh(actor->shard, 4096);
+	}
+}
+
+static inline uint64_t
+names_lost(uint32_t shard)
+{
+	struct rl_stats stats = { 0 };
+
+	rli_counters_sum(&bed.shards[shard].counters, &stats);
+	return stats.names_lost;
 }
 
 static inline const struct told *

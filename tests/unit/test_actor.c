@@ -38,7 +38,7 @@ hook_look_at_self(struct rl_actor *self, const struct rl_msg *msg)
 	assert_ptr_equal(rl_actor_shard(self), &bed.shard);
 	assert_true(rl_actor_self(self).private_bits == rli_actor_id_bits(self));
 	assert_false(rl_actor_id_is_none(rl_actor_self(self)));
-	assert_ptr_equal(bed.actors.running, self);
+	assert_ptr_equal(rli_actor_running, self);
 	assert_int_equal((uintptr_t)bytes % 16, 0);
 	for (i = 0; msg->kind == RL_MSG_START && i < bed_def.state_size; i++) {
 		assert_int_equal(bytes[i], 0);
@@ -60,7 +60,7 @@ actor_state_is_zeroed_for_each_actor(void **state)
 		(void)bed_spawn(NULL);
 		bed_turn();
 		assert_int_equal(bed.actors.live, 0);
-		assert_null(bed.actors.running);
+		assert_null(rli_actor_running);
 	}
 	assert_int_equal(bed.count, 20);
 }

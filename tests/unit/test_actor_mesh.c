@@ -119,6 +119,41 @@ messages_lost_among_others_are_reported_alone(void **state)
 }
 
 /* Nobody is told in its place, and the block is free. */
+/* All that a way holds comes back: some of it in a turn, in which another actor is served too. */
+static void
+reports_of_many_come_over_some_turns(void **state)
+{
+	struct rl_actor *from = bed_spawn_def(0, &bed_def_reports);
+	struct rl_actor *other = bed_spawn(0);
+	uint32_t told;
+	uint32_t turns = 0;
+
+	(void)state;
+	bed_settle();
+	for (uint32_t i = 0; i < BED_PAIR; i++) {
+		assert_int_equal(bed_send(from, id_pack(9, 1, 1000 + i), i), 0);
+	}
+	bed_turn(0);
+	bed_turn(1);
+	assert_int_equal(bed_send(other, other->id, 1), 0);
+	do {
+		told = bed_got(from, RL_MSG_UNDELIVERED, NULL);
+		assert_true(bed_turn(0));
+		assert_in_range(bed_got(from, RL_MSG_UNDELIVERED, NULL) - told, 1, 256);
+		(void)bed_only(other, BED_KIND); /* was served in the first of these turns */
+		turns++;
+	} while (bed_got(from, RL_MSG_UNDELIVERED, NULL) < BED_PAIR);
+	assert_int_equal(turns, (BED_PAIR + 255) / 256);
+	told = 0;
+	for (uint32_t i = 0; i < bed.count; i++) {
+		if (bed.seen[i].kind == RL_MSG_UNDELIVERED) {
+			assert_int_equal(id_slot(bed.seen[i].whom), 1000 + told++); /* in order */
+		}
+	}
+	bed_settle();
+	assert_int_equal(bed_got(from, RL_MSG_UNDELIVERED, NULL), BED_PAIR);
+}
+
 static void
 report_for_who_has_ended_is_dropped(void **state)
 {
@@ -185,6 +220,36 @@ room_is_told_once_after_a_refusal(void **state)
 		assert_int_equal(from->rooms_owed, 0);
 		assert_int_equal(bed.actors[0].rooms.taken, 0);
 	}
+}
+
+/*
+ * A refused send looks for a notice that it is owed already in front of all others only: something
+ * that looks like one behind the first of them is not seen.
+ */
+static void
+room_wanted_walks_no_other_notices(void **state)
+{
+	struct rl_actor *from = bed_spawn(0);
+	struct rl_actor *to = bed_spawn(1);
+	struct room decoys[2] = { { .actor = from, .shard = 1 }, { .actor = from, .shard = 1 } };
+	rl_monitor_id monitor;
+
+	(void)state;
+	bed_settle();
+	assert_int_equal(bed_monitor(from, id_pack(9, 0, 9), NULL), 0); /* a notice: nobody's id */
+	assert_int_equal(bed_monitor(from, to->id, &monitor), 0); /* held */
+	rli_tie_init(&decoys[0].tie, TIE_ROOM, &from->notices);
+	rli_tie_init(&decoys[1].tie, TIE_ROOM, &from->held);
+	(void)bed_fill(from, to->id);
+	assert_int_equal(bed_send(from, to->id, 1), -EAGAIN);
+	list_remove(&decoys[0].tie.node);
+	list_remove(&decoys[1].tie.node);
+	assert_int_equal(from->rooms_owed, 1);
+	assert_int_equal(bed_send(from, to->id, 1), -EAGAIN);
+	assert_int_equal(from->rooms_owed, 1);
+	bed_settle();
+	(void)bed_only(from, RL_MSG_ROOM);
+	(void)bed_only(from, RL_MSG_DOWN);
 }
 
 /* Notify from an actor's handler is refused the same way. */
@@ -322,7 +387,7 @@ static uint32_t ticks[BED_SHARDS];
 static void
 on_notify(struct rl_shard *shard, const struct rl_msg *msg)
 {
-	assert_null(shard->actors->running);
+	assert_null(rli_actor_running);
 	bed_note(NULL, msg);
 	bed.seen[bed.count - 1].reason = rl_shard_id(shard);
 	if (notified != NULL) {
@@ -422,6 +487,26 @@ notification_to_itself_comes_in_the_next_turn(void **state)
 	assert_int_equal(ticks[0], 4);
 }
 
+/* Not all in one turn, or a shard that fills its pool would do nothing else for as long. */
+static void
+notifications_to_itself_come_over_some_turns(void **state)
+{
+	(void)state;
+	rli_letter_pool_fini(&bed.actors[0].letters);
+	assert_int_equal(rli_letter_pool_init(&bed.actors[0].letters, 3000), 0);
+	for (uint64_t i = 0; i < 2500; i++) {
+		assert_int_equal(notify(0, 0, i), 0);
+	}
+	assert_true(bed_turn(0));
+	assert_int_equal(bed.count, 1024);
+	assert_false(rli_actors_mesh_is_idle(&bed.shards[0]));
+	bed_settle();
+	assert_int_equal(bed.count, 2500);
+	for (uint32_t i = 0; i < 2500; i++) {
+		assert_int_equal(bed.seen[i].number, i);
+	}
+}
+
 /* From a thread that is no shard's, as the loop takes it from the inbox. */
 static void
 notification_of_a_foreign_thread_says_so(void **state)
@@ -461,9 +546,11 @@ main(void)
 		on_bed(message_crosses_in_one_turn_of_each),
 		on_bed(message_lost_is_reported_to_who_asked),
 		on_bed(messages_lost_among_others_are_reported_alone),
+		on_bed(reports_of_many_come_over_some_turns),
 		on_bed(report_for_who_has_ended_is_dropped),
 		on_bed(report_answered_with_a_failure_ends_the_actor),
 		on_bed(room_is_told_once_after_a_refusal),
+		on_bed(room_wanted_walks_no_other_notices),
 		on_bed(room_is_told_after_a_refused_notification),
 		on_bed(room_is_not_told_after_a_refusal_to_nobody),
 		on_bed(room_is_told_in_the_order_of_refusals),
@@ -471,6 +558,7 @@ main(void)
 		on_bed(drain_over_its_budget_goes_on_in_the_next_turn),
 		on_notified(notifications_cross_in_order_among_messages),
 		on_notified(notification_to_itself_comes_in_the_next_turn),
+		on_notified(notifications_to_itself_come_over_some_turns),
 		on_notified(notification_of_a_foreign_thread_says_so),
 		on_notified(notifications_for_nobody_are_counted),
 	};

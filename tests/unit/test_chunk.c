@@ -471,6 +471,17 @@ model_owes(const struct model *model, uint32_t class)
 	return false;
 }
 
+static uint32_t
+model_spans_idle(const struct model *model)
+{
+	uint32_t idle = 0;
+
+	for (uint32_t i = 0; i < MODEL_SPANS; i++) {
+		idle += model->in_span[i] == 0;
+	}
+	return idle;
+}
+
 static void
 model_take(struct model *model, uint32_t class)
 {
@@ -538,6 +549,7 @@ run_model(uint64_t seed)
 			model_give(model, (uint32_t)(unit_random(&model->seed) % model->count));
 		}
 		assert_int_equal(model->pool.chunks_taken, model->count);
+		assert_int_equal(rli_chunk_spans_free(&model->pool), model_spans_idle(model));
 		assert_true(rli_host_pages_committed() - before <= model->pool.reserved_bytes);
 	}
 	while (model->count > 0) {

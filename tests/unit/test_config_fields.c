@@ -56,6 +56,8 @@ static const struct number numbers[] = {
 	{ FIELD(spin_us), 1, 1000, 0, false, ALONE },
 	{ FIELD(bufs_max), 1, 16777215, 65536, false, ALONE },
 	{ FIELD(buf_pool_bytes), MIB, MIB *MIB, 64 * MIB, false, ALONE },
+	{ FIELD(lookups_max), 1, 65536, 256, false, ALONE },
+	{ FIELD(resolvers), 1, 16, 4, false, ALONE },
 	{ FIELD(conns_max), 1, 1044480, 65536, false, ALONG_ACTORS },
 	{ FIELD(accepts_in_flight), 1, 256, 8, false, ALONE },
 	{ FIELD(backlog), 1, 65535, 4096, false, ALONE },

@@ -277,8 +277,7 @@ mesh_reports_are_listed_each(void **state)
 	}
 	assert_true(bed_is_marked(bed.from, BED_TO));
 	rli_mesh_home(bed.from, BED_TO);
-	while ((block = bed.from->reported) != NULL) {
-		bed.from->reported = block->next;
+	while ((block = rli_mesh_reported(bed.from)) != NULL) {
 		assert_true(block->reports == (uint64_t)1 << 63);
 		rli_mesh_reports_done(bed.from, block);
 		listed++;

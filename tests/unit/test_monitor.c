@@ -401,6 +401,95 @@ monitors_beyond_the_maximum_are_refused(void **state)
 	assert_leases_home();
 }
 
+/*
+ * Watched by many, it ends in parts: who became ready behind it is served after the first of them,
+ * and its name is nobody's from the beginning. Each is told all the same, once.
+ */
+static void
+parts_run(struct rl_actor *watcher, struct rl_actor *target)
+{
+	struct rl_actor *other = bed_spawn(target->shard->id);
+	uint64_t whom = target->id;
+	uint32_t parts = 0;
+
+	for (uint32_t i = 0; i < 5 * ACTOR_UNTIE_MAX; i++) {
+		assert_int_equal(bed_monitor(watcher, whom, NULL), 0);
+	}
+	bed_settle();
+	bed_forget();
+	rli_shard_current = target->shard;
+	rli_actor_end(target, RL_REASON_LIMIT, -EMSGSIZE);
+	assert_int_equal(bed_send(other, other->id, 7), 0);
+	assert_ptr_equal(rli_actor_next(&target->shard->actors->ready), target);
+	rli_actor_stop(target);
+	assert_int_equal(bed_only(target, RL_MSG_STOP)->reason, RL_REASON_LIMIT);
+	assert_null(rli_actor_resolve(target->shard, whom));
+	assert_int_equal(bed_stats(target->shard->id).actors_stopped, 0);
+	assert_ptr_equal(rli_actor_next(&target->shard->actors->ready), other);
+	(void)rli_actor_run(other, 1);
+	assert_int_equal(bed_only(other, BED_KIND)->number, 7);
+	while (bed_stats(target->shard->id).actors_stopped == 0) {
+		bed_turn(target->shard->id);
+		assert_true(++parts < 10);
+	}
+	bed_settle();
+	(void)bed_only(target, RL_MSG_STOP);
+	assert_int_equal(bed_got(watcher, RL_MSG_DOWN, NULL), 5 * ACTOR_UNTIE_MAX);
+	for (uint32_t i = 0; i < bed.count; i++) {
+		if (bed.seen[i].kind == RL_MSG_DOWN) {
+			assert_true(bed.seen[i].whom == whom);
+			assert_int_equal(bed.seen[i].reason, RL_REASON_LIMIT);
+			assert_int_equal(bed.seen[i].error, -EMSGSIZE);
+		}
+	}
+}
+
+static void
+monitored_by_many_ends_in_parts(void **state)
+{
+	(void)state;
+	parts_run(bed_spawn(0), bed_spawn(0));
+	assert_leases_home();
+}
+
+static void
+monitored_by_many_from_afar_ends_in_parts(void **state)
+{
+	(void)state;
+	parts_run(bed_spawn(0), bed_spawn(1));
+	assert_leases_home();
+}
+
+/* Links of one that fails, to both shards: the others end, also while it is untied. */
+static void
+linked_to_many_ends_all_in_parts(void **state)
+{
+	struct rl_actor *hub = bed_spawn(0);
+	uint32_t linked = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 50; i++) {
+		for (uint32_t shard = 0; shard < BED_SHARDS; shard++) {
+			struct rl_actor *to = bed_spawn(shard);
+
+			assert_int_equal(i % 2 == 0 ? bed_link(hub, to->id) : bed_link(to, hub->id),
+					 0);
+		}
+	}
+	bed_settle();
+	bed_forget();
+	rli_actor_end(hub, RL_REASON_FAILURE, -EIO);
+	bed_settle();
+	for (uint32_t i = 0; i < bed.count; i++) {
+		if (bed.seen[i].kind == RL_MSG_STOP && bed.seen[i].reason == RL_REASON_LINKED) {
+			assert_int_equal(bed.seen[i].error, -EIO);
+			linked++;
+		}
+	}
+	assert_int_equal(linked, 100);
+	assert_leases_home();
+}
+
 int
 main(void)
 {
@@ -419,6 +508,9 @@ main(void)
 		on_bed(monitor_of_itself_ends_with_it),
 		on_bed(monitor_refused_takes_nothing),
 		on_bed(monitors_beyond_the_maximum_are_refused),
+		on_bed(monitored_by_many_ends_in_parts),
+		on_bed(monitored_by_many_from_afar_ends_in_parts),
+		on_bed(linked_to_many_ends_all_in_parts),
 	};
 
 	return unit_run(tests) + monitor_cross_run();

@@ -82,6 +82,48 @@ name_of_one_that_ended_is_free_for_the_next_on_its_shard(void **state)
 	assert_found_everywhere(name, second->id);
 }
 
+/* Whatever else it is tied by, and however long that takes: who is told of its end may have it. */
+static void
+name_of_one_that_ended_is_free_for_who_is_told(void **state)
+{
+	(void)state;
+	for (uint32_t home = 0; home < SHARDS; home++) {
+		const char *name = name_at_home(home);
+		struct rl_actor *owner = bed_spawn(1);
+		struct rl_actor *heir = bed_spawn(1);
+		char other[RL_ACTOR_NAME_MAX + 1];
+
+		((struct told *)rl_actor_state(heir))->heir = name;
+		verb_begin(heir);
+		assert_int_equal(rl_actor_monitor(heir, rl_actor_self(owner), NULL), 0);
+		heir->running = false;
+		for (uint32_t i = 0; i < 2 * ACTOR_UNTIE_MAX; i++) {
+			struct rl_request request = { .to = rl_actor_self(heir),
+						      .kind = RL_MSG_USER,
+						      .timeout_ns = -1 };
+
+			verb_begin(owner);
+			assert_int_equal(rl_actor_request(owner, &request, NULL), 0);
+			owner->running = false;
+			bed_turn(1); /* is delivered, and never answered */
+		}
+		for (uint32_t i = 0; i + 1 < NAMES_MAX; i++) {
+			(void)snprintf(other, sizeof(other), "beside %u", i);
+			assert_int_equal(verb_register(owner, other, NULL), 0);
+		}
+		assert_int_equal(verb_register(owner, name, NULL), 0); /* the last tie of all */
+		bed_settle();
+		assert_found_everywhere(name, owner->id);
+		verb_end(owner);
+		bed_settle();
+		assert_int_equal(told(heir)->downs, 1);
+		assert_int_equal(told(heir)->failures, 0);
+		assert_found_everywhere(name, heir->id);
+		verb_end(heir);
+		bed_settle();
+	}
+}
+
 static void
 name_register_under_way_is_undone_by_an_end(void **state)
 {
@@ -114,7 +156,7 @@ name_register_cancelled_gives_the_name_back(void **state)
 		rl_request_id request;
 
 		assert_int_equal(verb_register(actor, name, &request), 0);
-		assert_int_equal(verb_unregister(actor, name), -ENOENT); /* not yet */
+		assert_int_equal(verb_unregister(actor, name), -ENOENT); /* it has nothing yet */
 		assert_int_equal(verb_cancel(actor, request), 0);
 		bed_settle();
 		assert_int_equal(told(actor)->replies + told(actor)->failures, 0);
@@ -178,25 +220,112 @@ names_max_reached_is_told(void **state)
 	assert_int_equal(told(second)->replies, 1);
 }
 
+/* Each home knows of one name less than names_max, and grants one more at the same moment. */
+static void
+names_max_reached_on_all_homes_at_once_loses_none(void **state)
+{
+	struct rl_actor *actors[SHARDS];
+	char names[SHARDS][RL_ACTOR_NAME_MAX + 1];
+	char name[RL_ACTOR_NAME_MAX + 1];
+
+	(void)state;
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		actors[i] = bed_spawn(i);
+		(void)snprintf(names[i], sizeof(names[i]), "%s", name_at_home(i));
+	}
+	for (uint32_t i = 0; i < NAMES_MAX - 1; i++) {
+		(void)snprintf(name, sizeof(name), "all %u", i);
+		assert_int_equal(verb_register(actors[i % SHARDS], name, NULL), 0);
+	}
+	bed_settle();
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		assert_int_equal(verb_register(actors[i], names[i], NULL), 0);
+	}
+	bed_settle();
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		assert_int_equal(told(actors[i])->failures, 0);
+		assert_found_everywhere(names[i], actors[i]->id);
+		assert_int_equal(names_lost(i), 0);
+	}
+	assert_int_equal(verb_register(actors[1], "more", NULL), 0);
+	bed_settle();
+	assert_int_equal(told(actors[1])->error, -ENOBUFS);
+	assert_int_equal(verb_unregister(actors[0], names[0]), 0);
+	assert_int_equal(verb_unregister(actors[1], names[1]), 0);
+	assert_int_equal(verb_unregister(actors[2], names[2]), 0);
+	assert_int_equal(verb_unregister(actors[3], names[3]), 0);
+	bed_settle();
+	assert_int_equal(verb_register(actors[1], "more", NULL), 0);
+	bed_settle();
+	assert_found_everywhere("more", actors[1]->id);
+}
+
+/* As much as a copy can hold; what no home does, but want of memory looks the same. */
+static void
+copy_fill(uint32_t shard, uint64_t id, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct envelope envelope = { .class = ENVELOPE_NAME, .from = id, .len = 1 };
+
+		envelope.payload[0] = (uint8_t)(' ' + i);
+		rli_name_arrived(&bed.shards[shard], &envelope); /* nobody's may not be there */
+	}
+}
+
 static void
 name_copy_without_room_is_counted(void **state)
 {
-	struct rl_stats stats = { 0 };
+	(void)state;
+	copy_fill(0, 77, NAMES_MAX * SHARDS + 3);
+	assert_int_equal(names_lost(0), 3);
+	copy_fill(0, 0, NAMES_MAX * SHARDS + 3);
+	assert_int_equal(names_lost(0), 3);
+}
+
+/* The home says yes, but the actor's own shard could not find the name: it is given back. */
+static void
+name_granted_without_room_in_the_own_copy_is_given_back(void **state)
+{
+	const char *name = name_at_home(2);
+	struct rl_actor *actor = bed_spawn(0);
 
 	(void)state;
-	for (uint32_t i = 0; i < NAMES_MAX + 3; i++) {
-		struct envelope envelope = { .class = ENVELOPE_NAME, .from = 77, .len = 1 };
+	copy_fill(0, 77, NAMES_MAX * SHARDS);
+	assert_int_equal(verb_register(actor, name, NULL), 0);
+	bed_settle();
+	assert_int_equal(told(actor)->replies, 0);
+	assert_int_equal(told(actor)->failures, 1);
+	assert_int_equal(told(actor)->error, -ENOBUFS);
+	assert_true(names_lost(0) > 0);
+	assert_found_everywhere(name, 0);
+	assert_int_equal(bed.actors[0].claims.taken, 0);
+	assert_int_equal(bed.actors[2].homes.names.taken, 0);
+	copy_fill(0, 0, NAMES_MAX * SHARDS);
+	assert_int_equal(verb_register(actor, name, NULL), 0);
+	bed_settle();
+	assert_int_equal(told(actor)->replies, 1);
+	assert_found_everywhere(name, actor->id);
+}
 
-		envelope.payload[0] = (uint8_t)('a' + i);
-		rli_name_arrived(&bed.shards[0], &envelope);
-	}
-	rli_counters_sum(&bed.shards[0].counters, &stats);
-	assert_int_equal(stats.names_lost, 3);
-	for (uint32_t i = 0; i < NAMES_MAX + 3; i++) {
-		struct envelope envelope = { .class = ENVELOPE_NAME, .len = 1 };
+/* The home has said yes, and the actor was not told: until then only a cancel takes it back. */
+static void
+name_unregistered_before_its_reply_stays(void **state)
+{
+	(void)state;
+	for (uint32_t home = 0; home < SHARDS; home++) {
+		const char *name = name_at_home(home);
+		struct rl_actor *actor = bed_spawn(1);
 
-		envelope.payload[0] = (uint8_t)('a' + i);
-		rli_name_arrived(&bed.shards[0], &envelope); /* nobody's, and it may not be there */
+		assert_int_equal(verb_register(actor, name, NULL), 0);
+		bed_turn_until_granted(home, actor);
+		assert_true(found_on(1, name) == actor->id);
+		assert_int_equal(verb_unregister(actor, name), -ENOENT);
+		bed_settle();
+		assert_int_equal(told(actor)->replies, 1);
+		assert_found_everywhere(name, actor->id);
+		assert_int_equal(verb_unregister(actor, name), 0);
+		bed_settle();
+		assert_found_everywhere(name, 0);
 	}
 }
 
@@ -295,11 +424,15 @@ main(void)
 		on_bed(name_registered_is_found_here_with_the_reply_and_everywhere_soon),
 		on_bed(name_taken_is_refused_until_its_owner_ended),
 		on_bed(name_of_one_that_ended_is_free_for_the_next_on_its_shard),
+		on_bed(name_of_one_that_ended_is_free_for_who_is_told),
 		on_bed(name_register_under_way_is_undone_by_an_end),
 		on_bed(name_register_cancelled_gives_the_name_back),
 		on_bed(name_bad_is_refused_at_once),
 		on_bed(names_max_reached_is_told),
+		on_bed(names_max_reached_on_all_homes_at_once_loses_none),
 		on_bed(name_copy_without_room_is_counted),
+		on_bed(name_granted_without_room_in_the_own_copy_is_given_back),
+		on_bed(name_unregistered_before_its_reply_stays),
 		on_bed(name_home_without_a_promise_refuses),
 		on_bed(name_changed_while_there_is_no_room_arrives_at_last),
 		on_bed(name_on_a_silent_home_is_let_go),

@@ -18,7 +18,8 @@ bed_setup(void **state)
 {
 	(void)state;
 	memset(&table, 0, sizeof(table));
-	assert_int_equal(rli_name_table_init(&table, sizeof(struct name), NAMES_MAX), 0);
+	assert_int_equal(rli_name_table_init(&table, sizeof(struct name), NAMES_MAX / 3, NAMES_MAX),
+			 0);
 	return 0;
 }
 

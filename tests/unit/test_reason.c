@@ -26,7 +26,8 @@ reason_every_value_has_its_name(void **state)
 					     "timeout_linger",
 					     "timeout_drain",
 					     "gone",
-					     "linked" };
+					     "linked",
+					     "resolve" };
 	uint32_t i;
 
 	(void)state;

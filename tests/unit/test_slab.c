@@ -50,6 +50,7 @@ slab_taken_slots_are_zeroed_aligned_and_numbered(void **state)
 		assert_int_equal((uintptr_t)slot % 16, 0);
 		assert_int_equal(rli_slab_number(&slab, slot), number);
 		assert_ptr_equal(rli_slab_at(&slab, number), slot);
+		assert_ptr_equal(rli_slab_slot(&slab, number, 49), slot);
 		assert_null(rli_slab_at(&slab, number + 1));
 		for (i = 0; i < 49; i++) {
 			assert_int_equal(slot[i], 0);

@@ -56,12 +56,6 @@ static const struct bad bad_for_both[] = {
 	{ "tls://127.0.0.1:443", "tls://", "is not built yet" },
 	{ "tcp://", "", "should be HOST:PORT" },
 	{ "tcp://127.0.0.1", "127.0.0.1", "should be HOST:PORT" },
-	{ "tcp://:80", "", "is not a numeric host" },
-	{ "tcp://localhost:80", "localhost", "is not a numeric host" },
-	{ "tcp://127.0.0.1.:80", "127.0.0.1.", "is not a numeric host" },
-	{ "tcp://256.0.0.1:80", "256.0.0.1", "is not a numeric host" },
-	{ "tcp://127.1:80", "127.1", "is not a numeric host" },
-	{ "tcp://**:80", "**", "is not a numeric host" },
 	{ "tcp://::1:80", "::1:80", "should be HOST:PORT, an IPv6 host in brackets" },
 	{ "tcp://127.0.0.1:1:1", "127.0.0.1:1:1", "should be HOST:PORT, an IPv6 host in brackets" },
 	{ "tcp://127.0.0.1:", "", "is not a port, 0 to 65535" },
@@ -87,11 +81,45 @@ static const struct bad bad_for_both[] = {
 	{ "unix:@", "@", "is neither an absolute path nor @name" },
 	{ "unix:relative", "relative", "is neither an absolute path nor @name" },
 	{ "unix:./relative", "./relative", "is neither an absolute path nor @name" },
-	{ "tcp://a\nb:80", "a\\x0ab", "is not a numeric host" },
-	{ "tcp://\x1b[31m:80", "\\x1b[31m", "is not a numeric host" },
 };
 
+static const struct bad bad_for_listen[] = {
+	{ "tcp://:80", "", "is not a numeric host to listen on" },
+	{ "tcp://localhost:80", "localhost", "is not a numeric host to listen on" },
+	{ "tcp://127.0.0.1.:80", "127.0.0.1.", "is not a numeric host to listen on" },
+	{ "tcp://256.0.0.1:80", "256.0.0.1", "is not a numeric host to listen on" },
+	{ "tcp://127.1:80", "127.1", "is not a numeric host to listen on" },
+	{ "tcp://**:80", "**", "is not a numeric host to listen on" },
+	{ "tcp://a\nb:80", "a\\x0ab", "is not a numeric host to listen on" },
+	{ "tcp://\x1b[31m:80", "\\x1b[31m", "is not a numeric host to listen on" },
+};
+
+#define NO_NAME "is neither a numeric host nor a host name"
+
 static const struct bad bad_for_connect[] = {
+	{ "tcp://:80", "", NO_NAME },
+	{ "tcp://.:80", ".", NO_NAME },
+	{ "tcp://a..b:80", "a..b", NO_NAME },
+	{ "tcp://.a:80", ".a", NO_NAME },
+	{ "tcp://-a:80", "-a", NO_NAME },
+	{ "tcp://a b:80", "a b", NO_NAME },
+	{ "tcp://a/b:80", "a/b", NO_NAME },
+	{ "tcp://user@host:80", "user@host", NO_NAME },
+	{ "tcp://b\xc3\xbc.example:80", "b\\xc3\\xbc.example", NO_NAME },
+	{ "tcp://a\nb:80", "a\\x0ab", NO_NAME },
+	{ "tcp://\x1b[31m:80", "\\x1b[31m", NO_NAME },
+	{ "tcp://**:80", "**", NO_NAME },
+	/* what the resolver would take for an address, in the ways of old */
+	{ "tcp://127.0.0.1.:80", "127.0.0.1.", NO_NAME },
+	{ "tcp://256.0.0.1:80", "256.0.0.1", NO_NAME },
+	{ "tcp://127.1:80", "127.1", NO_NAME },
+	{ "tcp://2130706433:80", "2130706433", NO_NAME },
+	{ "tcp://99999999999999999999:80", "99999999999999999999", NO_NAME },
+	{ "tcp://0x7f000001:80", "0x7f000001", NO_NAME },
+	{ "tcp://0x7f.0.0.0X1:80", "0x7f.0.0.0X1", NO_NAME },
+	{ "tcp://example.org:0", "0", "is not a port to connect to, 1 to 65535" },
+	{ "tcp://example.org:", "", "is not a port" },
+	{ "tcp://example.org", "example.org", "should be HOST:PORT" },
 	{ "tcp://127.0.0.1:0", "0", "is not a port to connect to, 1 to 65535" },
 	{ "tcp://[::1]:0", "0", "is not a port to connect to, 1 to 65535" },
 	{ "tcp://*:80", "*", "is not a host to connect to" },
@@ -162,6 +190,9 @@ url_bad_is_refused_with_the_part(void **state)
 		check_bad(&bad_for_both[i], URL_LISTEN);
 		check_bad(&bad_for_both[i], URL_CONNECT);
 	}
+	for (i = 0; i < UNIT_COUNT(bad_for_listen); i++) {
+		check_bad(&bad_for_listen[i], URL_LISTEN);
+	}
 	for (i = 0; i < UNIT_COUNT(bad_for_connect); i++) {
 		check_bad(&bad_for_connect[i], URL_CONNECT);
 	}
@@ -190,6 +221,71 @@ url_tcp_has_the_sockaddr_that_it_says(void **state)
 	assert_int_equal(url.sockaddr.in6.sin6_scope_id, 7);
 	assert_int_equal(url.sockaddr.in6.sin6_addr.s6_addr[0], 0xfe);
 	assert_int_equal(url.sockaddr.in6.sin6_addr.s6_addr[15], 1);
+}
+
+static void
+url_name_is_kept_until_it_has_an_address(void **state)
+{
+	static const char *const names[] = {
+		"localhost", "example.org", "example.org.", "a",
+		"1a",	     "a1.b-2.c_3",  "0x.a",	    "3com.com",
+	};
+	union url_inet inet = { .in = { .sin_family = AF_INET } };
+	union url_inet inet6 = { .in6 = { .sin6_family = AF_INET6, .sin6_scope_id = 3 } };
+	char text[300];
+	struct unit_log log;
+	struct url url;
+
+	(void)state;
+	unit_log_init(&log);
+	for (size_t i = 0; i < UNIT_COUNT(names); i++) {
+		(void)snprintf(text, sizeof(text), "tcp://%s:258", names[i]);
+		assert_int_equal(rli_url_parse(&url, text, URL_CONNECT, &log.log), 0);
+		assert_true(url_is_name(&url));
+		assert_string_equal(url.host, names[i]);
+		assert_int_equal(url.sockaddr.sa.sa_family, AF_UNSPEC);
+		assert_int_equal(url.len, 0);
+		rli_url_format(&url, text);
+		assert_string_equal(text, "");
+	}
+	inet.in.sin_addr.s_addr = htonl(0x01020304);
+	rli_url_set_address(&url, &inet);
+	rli_url_format(&url, text);
+	assert_string_equal(text, "tcp://1.2.3.4:258");
+	assert_int_equal(url.len, sizeof(struct sockaddr_in));
+	inet6.in6.sin6_addr.s6_addr[0] = 0xfe;
+	inet6.in6.sin6_addr.s6_addr[1] = 0x80;
+	rli_url_set_address(&url, &inet6);
+	rli_url_format(&url, text);
+	assert_string_equal(text, "tcp://[fe80::%3]:258");
+	assert_int_equal(url.len, sizeof(struct sockaddr_in6));
+	assert_string_equal(url.host, "3com.com");
+	assert_int_equal(log.lines, 0);
+}
+
+/* Names and labels of any length, around 253 and 63 bytes. */
+static void
+url_name_up_to_253_bytes_fits(void **state)
+{
+	char text[400];
+	struct unit_log log;
+	struct url url;
+
+	(void)state;
+	unit_log_init(&log);
+	for (size_t len = 1; len < 300; len++) {
+		for (size_t label = 60; label < 67; label++) {
+			size_t longest = len < label ? len : label;
+
+			memcpy(text, "tcp://", 6);
+			for (size_t i = 0; i < len; i++) {
+				text[6 + i] = i % (label + 1) == label ? '.' : 'x';
+			}
+			memcpy(text + 6 + len, ":1", 3);
+			assert_int_equal(rli_url_parse(&url, text, URL_CONNECT, &log.log),
+					 len <= 253 && longest <= 63 ? 0 : -EINVAL);
+		}
+	}
 }
 
 static void
@@ -399,6 +495,10 @@ run_random(uint64_t seed)
 			struct good good = { exact, NULL };
 
 			assert_int_equal(log.lines, 0);
+			if (url_is_name(&url)) {
+				free(exact); /* it is no address yet */
+				continue;
+			}
 			rli_url_format(&url, out);
 			good.canonical = out;
 			check_good(&good, use);
@@ -429,6 +529,8 @@ main(void)
 		cmocka_unit_test(url_good_is_parsed_and_printed),
 		cmocka_unit_test(url_bad_is_refused_with_the_part),
 		cmocka_unit_test(url_tcp_has_the_sockaddr_that_it_says),
+		cmocka_unit_test(url_name_is_kept_until_it_has_an_address),
+		cmocka_unit_test(url_name_up_to_253_bytes_fits),
 		cmocka_unit_test(url_unix_has_the_sockaddr_that_it_says),
 		cmocka_unit_test(url_unix_up_to_107_bytes_fits),
 		cmocka_unit_test(url_host_of_any_length_is_refused),

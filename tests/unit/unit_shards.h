@@ -267,8 +267,8 @@ static inline struct rl_actor *
 bed_enter(struct rl_actor *actor)
 {
 	rli_shard_current = actor->shard;
-	assert_null(actor->shard->actors->running);
-	actor->shard->actors->running = actor;
+	assert_null(rli_actor_running);
+	rli_actor_running = actor;
 	actor->running = true;
 	return actor;
 }
@@ -277,7 +277,7 @@ static inline void
 bed_leave(struct rl_actor *actor)
 {
 	actor->running = false;
-	actor->shard->actors->running = NULL;
+	rli_actor_running = NULL;
 }
 
 static inline int

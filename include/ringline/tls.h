@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * TLS: what a listener shows, what a connection trusts.
+ *
+ *	static const struct rl_tls_options tls = RL_TLS_OPTIONS(.cert_file = "server.pem",
+ *								.key_file = "server.key");
+ *	static const struct rl_listener_options options = { .tls = &tls };
+ *
+ *	rc = rl_listener_open(sys, "tls://0.0.0.0:7443", &session_def, &options, NULL);
+ *
+ * An actor does not notice: with tls:// in the URL the same messages come, RL_MSG_OPEN when the
+ * handshake is done, and the same verbs work. TLS 1.2 and 1.3, no compression, no renegotiation, no
+ * early data. An opened connection verifies the other end's certificate and its name; there is no
+ * switch to turn that off: whoever has a certificate of their own names it as ca_file.
+ */
+#ifndef RINGLINE_TLS_H
+#define RINGLINE_TLS_H
+
+#include <ringline/types.h>
+
+RL_BEGIN_DECLS
+
+/** What one end of TLS needs to know; zero means the default. */
+struct rl_tls_options {
+	/** sizeof(struct rl_tls_options) as the program was compiled; RL_TLS_OPTIONS fills it. */
+	size_t struct_size;
+	/** PEM: this end's certificate, then those up to its root. A listener needs one. */
+	const char *cert_file;
+	/** PEM: the private key of cert_file, without a passphrase. Both or none. */
+	const char *key_file;
+	/**
+	 * PEM: who may have signed the other end's certificate. Opened connections: default, the
+	 * system's store. Listeners: default, clients need no certificate; with it they must have
+	 * one.
+	 */
+	const char *ca_file;
+	/**
+	 * Opened connections: the name that the other end's certificate must have, and that is sent
+	 * along (SNI). Default: the URL's host. A numeric address is looked for among the
+	 * certificate's addresses, and not sent.
+	 */
+	const char *server_name;
+	/**
+	 * Protocols in order of preference, "h2,http/1.1" (ALPN). Default: none are spoken of. A
+	 * listener that has some ends a handshake with a client that offers only others.
+	 */
+	const char *alpn;
+};
+
+/** Options with the given fields, everything else at its default. */
+#ifndef __cplusplus
+#define RL_TLS_OPTIONS(...) { .struct_size = sizeof(struct rl_tls_options), __VA_ARGS__ }
+#endif
+
+RL_END_DECLS
+
+#endif

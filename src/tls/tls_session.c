@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * TLS sessions. Invariants: room for an application record is there before OpenSSL is asked to make
+ * it, so its sequence number never advances for a record that has nowhere to go (pitfall 67); what
+ * was fed is taken to the last byte before more is wanted (pitfall 45).
+ */
+#include "tls/tls_session.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "base/assert.h"
+#include "tls/tls_error.h"
+
+static pthread_once_t session_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *session_method; /* for good: it belongs to the process */
+
+static uint32_t
+session_chunk_bytes(uint32_t need)
+{
+	/* a full record takes one of 16 KiB and a small one, not the next larger class */
+	if (need >= CHUNK_BYTES_MAX) {
+		return CHUNK_BYTES_MAX;
+	}
+	return need > TLS_PLAIN_MAX ? TLS_PLAIN_MAX : need;
+}
+
+/* Room for @need bytes of records. False: the pool has none. */
+static bool
+session_reserve(struct tls_session *session, uint32_t need)
+{
+	while (session->out_room < need) {
+		struct chunk *chunk = rli_chunk_take(session->pool,
+						     session_chunk_bytes(need - session->out_room));
+
+		if (chunk == NULL) {
+			return false;
+		}
+		if (session->out_last != NULL) {
+			session->out_last->next = chunk;
+		} else {
+			session->out_first = chunk;
+		}
+		if (session->out_at == NULL) {
+			session->out_at = chunk;
+		}
+		session->out_last = chunk;
+		session->out_room += chunk->capacity;
+	}
+	return true;
+}
+
+static void
+session_append(struct tls_session *session, const char *data, uint32_t len)
+{
+	session->out_bytes += len;
+	session->out_room -= len;
+	while (len > 0) {
+		struct chunk *chunk = session->out_at;
+		uint32_t room = chunk->capacity - chunk->end;
+		uint32_t bytes = len < room ? len : room;
+
+		memcpy(chunk->data + chunk->end, data, bytes);
+		chunk->end += bytes;
+		data += bytes;
+		len -= bytes;
+		if (bytes == room) {
+			session->out_at = chunk->next;
+		}
+	}
+}
+
+static int
+bio_write(BIO *bio, const char *data, size_t len, size_t *written)
+{
+	struct tls_session *session = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	*written = 0;
+	if (len > session->out_max || session->out_bytes > session->out_max - len) {
+		session->error = -ENOBUFS;
+		return 0;
+	}
+	if (!session_reserve(session, (uint32_t)len)) {
+		session->error = -ENOMEM;
+		return 0;
+	}
+	session_append(session, data, (uint32_t)len);
+	*written = len;
+	return 1;
+}
+
+static int
+bio_read(BIO *bio, char *out, size_t len, size_t *got)
+{
+	struct tls_session *session = BIO_get_data(bio);
+	size_t bytes = len < session->in_len ? len : session->in_len;
+
+	BIO_clear_retry_flags(bio);
+	*got = bytes;
+	if (bytes == 0) {
+		BIO_set_retry_read(bio);
+		return 0;
+	}
+	memcpy(out, session->in, bytes);
+	session->in += bytes;
+	session->in_len -= bytes;
+	return 1;
+}
+
+static long
+bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio;
+	(void)number;
+	(void)pointer;
+	return command == BIO_CTRL_FLUSH; /* nothing is held back, so that is done */
+}
+
+static void
+session_method_init(void)
+{
+	BIO_METHOD *method =
+		BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "ringline chunks");
+
+	if (method != NULL && BIO_meth_set_write_ex(method, bio_write) == 1 &&
+	    BIO_meth_set_read_ex(method, bio_read) == 1 &&
+	    BIO_meth_set_ctrl(method, bio_ctrl) == 1) {
+		session_method = method;
+	} else {
+		BIO_meth_free(method);
+	}
+}
+
+static bool
+name_is_numeric(const char *name)
+{
+	struct in6_addr address;
+
+	return inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1;
+}
+
+static int
+session_expect(SSL *ssl, const char *name)
+{
+	if (name_is_numeric(name)) {
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1 ? 0 : -EINVAL;
+	}
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1 ? 0
+											 : -EINVAL;
+}
+
+int
+rli_tls_session_init(struct tls_session *session, const struct tls_context *context,
+		     struct chunk_pool *pool, const char *server_name)
+{
+	BIO *bio;
+	int rc = 0;
+
+	*session = (struct tls_session){ .pool = pool, .out_max = UINT32_MAX };
+	(void)pthread_once(&session_once, session_method_init); /* it can't fail */
+	rli_tls_error_clear();
+	session->ssl = SSL_new(context->ssl_ctx);
+	bio = session_method != NULL ? BIO_new(session_method) : NULL;
+	if (session->ssl == NULL || bio == NULL) {
+		BIO_free(bio);
+		rc = -ENOMEM;
+	} else {
+		BIO_set_data(bio, session);
+		BIO_set_init(bio, 1);
+		SSL_set_bio(session->ssl, bio, bio);
+		if (context->server) {
+			SSL_set_accept_state(session->ssl);
+		} else {
+			SSL_set_connect_state(session->ssl);
+			rc = session_expect(session->ssl, server_name);
+		}
+	}
+	if (rc != 0) {
+		rli_tls_session_fini(session);
+	}
+	return rc;
+}
+
+void
+rli_tls_session_fini(struct tls_session *session)
+{
+	while (session->out_first != NULL) {
+		struct chunk *chunk = session->out_first;
+
+		session->out_first = chunk->next;
+		rli_chunk_give(session->pool, chunk);
+	}
+	SSL_free(session->ssl);
+	rli_tls_error_clear();
+	*session = (struct tls_session){ .said = true };
+}
+
+/* A call answered that it did not do it: why. */
+static enum tls_status
+session_failed(struct tls_session *session, int answer)
+{
+	int why = SSL_get_error(session->ssl, answer);
+
+	if (why == SSL_ERROR_WANT_READ) {
+		return TLS_WANTS;
+	}
+	if (why == SSL_ERROR_ZERO_RETURN) {
+		session->ended = true;
+		return TLS_ENDED;
+	}
+	session->said = true; /* a fatal alert was the last record, either way */
+	if (session->error == 0) {
+		session->error = rli_tls_error_errno(session->ssl);
+	}
+	rli_tls_error_clear();
+	return TLS_FAILED;
+}
+
+enum tls_status
+rli_tls_handshake(struct tls_session *session)
+{
+	int answer;
+
+	rli_tls_error_clear();
+	answer = SSL_do_handshake(session->ssl);
+	if (answer != 1) {
+		return session_failed(session, answer);
+	}
+	session->ready = true;
+	return TLS_DONE;
+}
+
+enum tls_status
+rli_tls_read(struct tls_session *session, uint8_t *out, size_t len, size_t *got)
+{
+	int answer;
+
+	*got = 0;
+	rli_tls_error_clear();
+	answer = SSL_read_ex(session->ssl, out, len, got);
+	session->readable = answer == 1 && SSL_pending(session->ssl) > 0;
+	return answer == 1 ? TLS_DONE : session_failed(session, answer);
+}
+
+enum tls_status
+rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len)
+{
+	size_t written;
+	int answer;
+
+	RL_ASSERT(len > 0 && len <= TLS_PLAIN_MAX);
+	if (!session_reserve(session, (uint32_t)len + TLS_OVERHEAD_MAX)) {
+		return TLS_NO_ROOM;
+	}
+	rli_tls_error_clear();
+	answer = SSL_write_ex(session->ssl, data, len, &written);
+	if (answer != 1) {
+		return session_failed(session, answer);
+	}
+	RL_ASSERT(written == len);
+	return TLS_DONE;
+}
+
+enum tls_status
+rli_tls_end(struct tls_session *session)
+{
+	int answer;
+
+	if (session->said || !session->ready) {
+		return TLS_DONE;
+	}
+	if (!session_reserve(session, 2 + TLS_OVERHEAD_MAX)) {
+		return TLS_NO_ROOM;
+	}
+	rli_tls_error_clear();
+	session->said = true;
+	answer = SSL_shutdown(session->ssl); /* 0: said, and the peer has not yet; 1: it has */
+	return answer >= 0 ? TLS_DONE : session_failed(session, answer);
+}
+
+/* Chunks that were reserved and not filled go home. */
+static void
+session_trim(struct tls_session *session)
+{
+	struct chunk **link = &session->out_first;
+
+	session->out_last = NULL;
+	while (*link != NULL && (*link)->end > 0) {
+		session->out_last = *link;
+		link = &(*link)->next;
+	}
+	while (*link != NULL) {
+		struct chunk *chunk = *link;
+
+		*link = chunk->next;
+		rli_chunk_give(session->pool, chunk);
+	}
+}
+
+struct chunk *
+rli_tls_records_take(struct tls_session *session, struct chunk **last)
+{
+	struct chunk *first;
+
+	session_trim(session);
+	first = session->out_first;
+	*last = session->out_last;
+	session->out_first = NULL;
+	session->out_last = NULL;
+	session->out_at = NULL;
+	session->out_bytes = 0;
+	session->out_room = 0;
+	return first;
+}
+
+void
+rli_tls_wipe(void *at, size_t len)
+{
+	OPENSSL_cleanse(at, len);
+}

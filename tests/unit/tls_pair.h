@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Two TLS sessions and the wires between them, in memory.
+ */
+#ifndef RINGLINE_TESTS_TLS_PAIR_H
+#define RINGLINE_TESTS_TLS_PAIR_H
+
+#include "tls/tls_session.h"
+
+#define WIRE_MAX (1u << 20)
+
+/* What one end made and the other has not been fed. */
+struct wire {
+	uint8_t data[WIRE_MAX];
+	size_t start;
+	size_t end;
+};
+
+struct pair {
+	struct chunk_pool pool;
+	struct tls_context *contexts[2];
+	struct tls_session ends[2];
+	struct wire wires[2]; /* from that end */
+};
+
+enum {
+	SERVER,
+	CLIENT,
+};
+
+extern struct pair pair;
+
+/* What an end read last. */
+extern uint8_t plain[2][TLS_PLAIN_MAX];
+
+/* @name: for whom the client takes the server. */
+void pair_init_with(const struct rl_tls_options *server, const struct rl_tls_options *client,
+		    const char *name);
+
+/* Nothing that was taken may stay out. */
+void pair_fini(void);
+
+/* What @end made goes onto its wire; returns how much. */
+uint32_t pair_send(int end);
+
+/* @end is fed up to @bytes of what the other end sent; then what it left stays on the wire. */
+void pair_feed(int end, size_t bytes);
+void pair_fed(int end);
+
+/* Both, around a step of the handshake, or one read. */
+enum tls_status pair_step(int end, size_t bytes);
+enum tls_status pair_read(int end, size_t bytes, size_t *got);
+
+/* Until both are done or one failed; pieces of @bytes. FAILED when either did. */
+enum tls_status pair_handshake(size_t bytes);
+
+#endif
