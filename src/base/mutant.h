@@ -74,7 +74,8 @@
 	X(DOWN_AFTER_DEMONITOR, "a DOWN that crosses a demonitor counts")     \
 	X(PROMISE_NOT_BROKEN, "who ends owing a reply just does not answer")  \
 	X(ACCEPT_DENIED_SPINS, "an accept that is always denied never waits") \
-	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")
+	X(CUT_SPARES_THE_ENDING, "the drain's cut leaves who flushes alone")  \
+	X(FENCE_IGNORED, "a request has a flag that the ring refuses")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 
