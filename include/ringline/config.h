@@ -74,6 +74,8 @@ enum rl_feature {
 	RL_FEATURE_FIXED_FILES = 1u << 4,
 	/** Shards wake each other by IORING_OP_MSG_RING, Linux 5.18; without: by eventfd. */
 	RL_FEATURE_MSG_RING = 1u << 5,
+	/** Rings refuse what ringline never asks of them, Linux 5.10; without: they don't. */
+	RL_FEATURE_RESTRICTIONS = 1u << 6,
 };
 
 struct rl_shard_def;

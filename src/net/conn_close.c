@@ -88,6 +88,7 @@ control_close(struct conn *conn)
 	} else {
 		io_uring_prep_close(sqe, conn->fd);
 	}
+	sqe->flags |= RL_MUTANT(FENCE_IGNORED) ? IOSQE_ASYNC : 0;
 	op_arm(&conn->control, sqe, control_done);
 	return true;
 }
