@@ -127,6 +127,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 	case CONTROL_OPENED:
 		rli_clerk_opened(shard, list_entry(control, struct clerk_job, control));
 		return;
+	case CONTROL_BROKEN:
+		rli_clerk_broke(shard, list_entry(control, struct clerk_job, broken));
+		return;
 	}
 	RL_UNREACHABLE();
 }
@@ -349,11 +352,8 @@ static void
 turn_end(struct rl_shard *shard)
 {
 	uint32_t drain = rli_system_drain_level(shard->system);
-	struct control *closed;
 
-	while ((closed = rli_listener_closed(shard)) != NULL) {
-		rli_system_answer(list_entry(closed, struct control_request, control));
-	}
+	rli_system_listeners_tell(shard);
 	if (drain >= SYSTEM_DRAINS && shard->drain == SYSTEM_RUNS) {
 		end_drain(shard);
 	}

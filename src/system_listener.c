@@ -186,6 +186,9 @@ listener_reserve(struct rl_system *system, uint32_t *number)
 		}
 	}
 	pthread_mutex_unlock(&system->listeners_lock);
+	if (found != NULL) {
+		rli_clerk_forget(system, *number);
+	}
 	return found;
 }
 
@@ -322,6 +325,21 @@ rl_listener_close(struct rl_system *sys, rl_listener_id id)
 	listener_unlisten(&opening);
 	listener_settle(sys, opening.listener, false);
 	return 0;
+}
+
+void
+rli_system_listeners_tell(struct rl_shard *shard)
+{
+	struct control *closed;
+	uint32_t number;
+	int error;
+
+	while ((error = rli_listener_broken(shard, &number)) != 0) {
+		rli_clerk_broken(shard->system, number, error);
+	}
+	while ((closed = rli_listener_closed(shard)) != NULL) {
+		rli_system_answer(list_entry(closed, struct control_request, control));
+	}
 }
 
 void

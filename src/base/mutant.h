@@ -74,7 +74,8 @@
 	X(SPIN_BLIND, "polling does not look at what others sent")            \
 	X(SPIN_IS_ENOUGH, "who has polled sleeps without the second look")    \
 	X(UNTIE_REST_FORGOTTEN, "an ended actor is untied in one part only")  \
-	X(REPORTS_REST_FORGOTTEN, "reports are told in one turn or never")
+	X(REPORTS_REST_FORGOTTEN, "reports are told in one turn or never")    \
+	X(BROKEN_NOT_TOLD, "a listener's actor outlives its socket")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

@@ -50,6 +50,7 @@ struct net {
 	uint32_t chunks_home; /* send chunks given back since the last flush */
 	bool draining;
 	bool listeners_dirty;
+	bool listeners_broken; /* rli_listener_broken() has something to tell */
 	bool handover_over; /* nothing comes from the acceptor any more */
 	struct log_limit limit_accept;
 };
