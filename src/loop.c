@@ -132,6 +132,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 	case CONTROL_RESOLVED:
 		rli_conn_resolved(control);
 		return;
+	case CONTROL_BROKEN:
+		rli_clerk_broke(shard, list_entry(control, struct clerk_job, broken));
+		return;
 	}
 	RL_UNREACHABLE();
 }
@@ -303,11 +306,7 @@ turn_actors(struct rl_shard *shard)
 static void
 turn_end(struct rl_shard *shard)
 {
-	struct control *closed;
-
-	while ((closed = rli_listener_closed(shard)) != NULL) {
-		rli_system_answer(list_entry(closed, struct control_request, control));
-	}
+	rli_system_listeners_tell(shard);
 	rli_drain_step(shard);
 }
 

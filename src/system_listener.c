@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "net/listener.h"
 #include "net/listener_options.h"
 #include "net/sys.h"
 #include "net/tcp.h"
@@ -201,6 +202,9 @@ listener_reserve(struct rl_system *system, uint32_t *number)
 		}
 	}
 	pthread_mutex_unlock(&system->listeners_lock);
+	if (found != NULL) {
+		rli_clerk_forget(system, *number);
+	}
 	return found;
 }
 
@@ -398,6 +402,21 @@ rl_listener_close(struct rl_system *sys, rl_listener_id id)
 	listener_forget_tls(opening.listener);
 	listener_settle(sys, opening.listener, false);
 	return 0;
+}
+
+void
+rli_system_listeners_tell(struct rl_shard *shard)
+{
+	struct control *closed;
+	uint32_t number;
+	int error;
+
+	while ((error = rli_listener_broken(shard, &number)) != 0) {
+		rli_clerk_broken(shard->system, number, error);
+	}
+	while ((closed = rli_listener_closed(shard)) != NULL) {
+		rli_system_answer(list_entry(closed, struct control_request, control));
+	}
 }
 
 void

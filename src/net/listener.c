@@ -110,6 +110,24 @@ rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *close
 	shard->net->listeners_dirty = true;
 }
 
+int
+rli_listener_broken(struct rl_shard *shard, uint32_t *number)
+{
+	struct net *net = shard->net;
+
+	for (uint32_t i = 0; net->listeners_broken && i < NET_LISTENERS_MAX; i++) {
+		int error = net->listeners[i].error;
+
+		if (error != 0) {
+			net->listeners[i].error = 0;
+			*number = i;
+			return error;
+		}
+	}
+	net->listeners_broken = false;
+	return 0;
+}
+
 struct control *
 rli_listener_closed(struct rl_shard *shard)
 {
@@ -181,7 +199,11 @@ accept_failed(struct accept *accept, int error)
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"a listening socket is broken (%s): it accepts no more",
 			rli_errno_text(error));
-		listener->state = LISTENER_CLOSING;
+		if (listener->state == LISTENER_OPEN) { /* else it was asked to close already */
+			listener->state = LISTENER_CLOSING;
+			listener->error = error;
+			shard->net->listeners_broken = !RL_MUTANT(BROKEN_NOT_TOLD);
+		}
 		break;
 	default:
 		if (listener->errors % ACCEPT_ERRORS == 0 && !RL_MUTANT(ACCEPT_DENIED_SPINS)) {

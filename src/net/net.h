@@ -65,6 +65,7 @@ struct net {
 	struct tls_client tls_clients[TLS_CLIENTS_MAX];
 	bool draining;
 	bool listeners_dirty;
+	bool listeners_broken; /* rli_listener_broken() has something to tell */
 	bool handover_over; /* nothing comes from the acceptor any more */
 	bool lookups_asked; /* there may be too few workers for them */
 	struct log_limit limit_accept;
