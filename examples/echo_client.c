@@ -135,11 +135,11 @@ opener_receive(struct rl_actor *self, const struct rl_msg *msg)
 
 static const struct rl_actor_def opener_def = { .name = "opener", .receive = opener_receive };
 
-/* 0, or 1 after one line that says what went wrong; ringline has said it of a URL. */
+/* 0, or 1 after one line that says what went wrong; of a URL or a name ringline has said it. */
 static int
 run_verdict(const struct run *run)
 {
-	if (run->refused) {
+	if (run->refused || run->reason == RL_REASON_RESOLVE) {
 		return 1;
 	}
 	if (run->console.drained || (run->reason == RL_REASON_PEER_FIN && run->all_sent)) {

@@ -104,6 +104,7 @@ drain_listen(struct rl_shard *shard, struct control_request *request)
 		.options = &listener->options,
 		.fd = request->fd,
 		.is_unix = listener->bound.is_unix,
+		.tls = listener->tls,
 	};
 
 	request->rc = rli_listener_start(shard, request->listener, &setup);

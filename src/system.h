@@ -34,6 +34,7 @@ struct system_listener {
 	struct rl_listener_options options;
 	struct url bound;
 	struct sys_file file; /* of a Unix path */
+	struct tls_context *tls; /* NULL: plain */
 	uint32_t generation;
 	bool open;
 	bool busy; /* being opened or closed */

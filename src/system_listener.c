@@ -12,6 +12,7 @@
 #include "net/sys.h"
 #include "net/tcp.h"
 #include "system.h"
+#include "tls/tls_context.h"
 
 #define BLAME_MAX 64
 
@@ -239,6 +240,36 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
+/* Certificate and key are read and checked before there is a socket. */
+static int
+opening_tls(struct opening *opening, const struct url *url, const char *text)
+{
+	const struct rl_tls_options *options = opening->listener->options.conn.tls;
+	const struct log *log = &opening->system->log;
+	char escaped[2 * RL_URL_MAX];
+
+	opening->listener->options.conn.tls = NULL; /* borrowed for this call */
+	if (url->is_tls && options != NULL) {
+		return rli_tls_context_create(&opening->listener->tls, TLS_SERVER, options, log);
+	}
+	if (url->is_tls == (options != NULL)) {
+		return 0;
+	}
+	rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s",
+		rli_log_escape(escaped, sizeof(escaped), text, strlen(text)),
+		url->is_tls ? "tls:// needs options.conn.tls, with a certificate and its key"
+			    : "options.conn.tls is given, but the url is not tls://");
+	return -EINVAL;
+}
+
+/* Connections keep what they need of it. */
+static void
+listener_forget_tls(struct system_listener *listener)
+{
+	rli_tls_context_destroy(listener->tls);
+	listener->tls = NULL;
+}
+
 static int
 listener_open_reserved(struct opening *opening, const char *text)
 {
@@ -257,6 +288,10 @@ listener_open_reserved(struct opening *opening, const char *text)
 		return rc;
 	}
 	url.mode = (uint16_t)opening->listener->options.unix_mode;
+	rc = opening_tls(opening, &url, text);
+	if (rc != 0) {
+		return rc;
+	}
 	rc = opening_check(opening, &url);
 	if (rc == 0) {
 		rc = opening_bind(opening, &url);
@@ -299,6 +334,9 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 	opening.listener->file = (struct sys_file){ 0 };
 	opening.listener->options = options != NULL ? *options : options_default;
 	rc = listener_open_reserved(&opening, url);
+	if (rc != 0) {
+		listener_forget_tls(opening.listener);
+	}
 	listener_settle(sys, opening.listener, rc == 0);
 	if (rc == 0 && id != NULL) {
 		id->private_bits = id_pack(opening.listener->generation, 0, opening.number);
@@ -357,6 +395,7 @@ rl_listener_close(struct rl_system *sys, rl_listener_id id)
 	}
 	opening.number = id_slot(id.private_bits);
 	listener_unlisten(&opening);
+	listener_forget_tls(opening.listener);
 	listener_settle(sys, opening.listener, false);
 	return 0;
 }
@@ -368,6 +407,7 @@ rli_system_remove_sockets(struct rl_system *system)
 		if (system->listeners[i].open) {
 			rli_sys_unix_remove(&system->listeners[i].bound,
 					    &system->listeners[i].file);
+			listener_forget_tls(&system->listeners[i]);
 		}
 	}
 }

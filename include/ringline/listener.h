@@ -111,6 +111,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
+ *                 tls://HOST:PORT, which needs options->conn.tls;
  *                 unix:/path, unix:@abstract. The file of a Unix path is removed when the
  *                 listener closes, if it is still the one that was made; one that nobody listens
  *                 on is replaced.
@@ -122,7 +123,8 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      system calls on every shard.
  * Returns:   0
- *            -EINVAL  the URL or an option, with one log line naming the offending part
+ *            -EINVAL  the URL, an option or a certificate's file, with one log line naming the
+ *                     offending part
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
  *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)

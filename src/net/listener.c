@@ -67,6 +67,7 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	listener->options = *setup->options;
 	listener->fd = setup->fd;
 	listener->is_unix = setup->is_unix;
+	listener->tls = setup->tls;
 	rli_timer_init(&listener->backoff, TIMER_LISTENER);
 	for (uint32_t i = 0; setup->fd >= 0 && i < shard->config->accepts_in_flight; i++) {
 		struct accept *accept = rli_slab_take(&net->accepts);
@@ -232,6 +233,7 @@ listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const voi
 		.fd = fd,
 		.sqe_flags = sqe_flags,
 		.is_unix = listener->is_unix,
+		.tls = listener->tls,
 	};
 	struct conn *conn;
 	int rc = rli_admit(listener, &addr);

@@ -19,6 +19,7 @@
 #include "shard/shard.h"
 
 struct listener;
+struct tls_context;
 
 /* One accept request; or, while refused_fd is set, the close of a socket that was turned away. */
 struct accept {
@@ -56,6 +57,7 @@ struct listener {
 	int fd; /* -1: the acceptor's */
 	uint8_t state; /* enum listener_state */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain */
 };
 
 #define ACCEPT_ERRORS 16 /* in a row: more are no single connection's trouble */
@@ -79,6 +81,7 @@ struct listener_setup {
 	const struct rl_listener_options *options;
 	int fd; /* -1: none, the acceptor has it */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain; until the listener has closed */
 };
 
 /*

@@ -152,7 +152,7 @@ END
 check_usage()
 {
 	local name flag
-	for name in echo_server echo_client echo_bench chat_server ping_pong supervise; do
+	for name in echo_server echo_client echo_bench chat_server ping_pong supervise connect_echo; do
 		for flag in --shards=0 --shards=257 --shards=x --shards= --cpus=1-0 --cpus=, \
 			--cpus=1024 --idle-timeout=0 --idle-timeout=-2 --idle-timeout=nan; do
 			complains 2 "${flag%%=*}: '${flag#*=}' is not" "$name" "$flag"
@@ -177,9 +177,11 @@ check_usage()
 	complains 2 "--seconds: '0' is not" supervise --seconds 0
 	complains 2 "--shards: '1' is not" ping_pong --shards 1
 	complains 1 "no schedstat of a process 2147483647" echo_bench --server-pid 2147483647
-	complains 1 '"tls://" is not built yet' echo_server --listen tls://127.0.0.1:0
-	complains 1 '"tls://" is not built yet' echo_client --connect tls://127.0.0.1:1
-	complains 1 '"tls://" is not built yet' echo_bench --connect tls://127.0.0.1:1
+	complains 1 'tls:// needs options.conn.tls' echo_server --listen tls://127.0.0.1:0
+	run 1 connect_echo --connect tcp://localhost:0 </dev/null
+	grep -q '"0" is not a port to connect to' "$tmp/err" || fail "connect_echo: port 0 is fine"
+	complains 1 "is neither a numeric host nor a host name" echo_client --connect tcp://127.1:7
+	complains 1 "can't look up \"nobody.invalid\"" echo_client --connect tcp://nobody.invalid:7
 	complains 1 "Connection refused" echo_client --connect "unix:@ringline-nobody-$$"
 	complains 1 "Connection refused" echo_bench --connect "unix:@ringline-nobody-$$"
 }
@@ -280,6 +282,46 @@ check_supervise()
 	[[ $(grep -c '^link: ended, .*refused' "$tmp/out") -gt 1 ]] || fail "supervise: no retry"
 }
 
+# says TEXT: the client's next line but those of lookups and retries that fail has that in it.
+says()
+{
+	local line=
+	until [[ $line == *"$1"* ]]; do
+		read -r -t "$limit" -u "$client_out" line || fail "connect_echo: no '$1'"
+	done
+}
+
+# A server by name that goes, and comes back on the same port.
+check_connect_echo()
+{
+	local port rc=0
+	start "$dir/echo_server" --listen tcp://127.0.0.1:0
+	port=${url##*:}
+	rm -f "$tmp/from"
+	mkfifo "$tmp/from"
+	"$dir/connect_echo" --connect "tcp://localhost:$port" --stats >"$tmp/from" 2>"$tmp/err" &
+	client_pid=$!
+	pids+=("$client_pid")
+	exec {client_out}<"$tmp/from"
+	says "connected to 127.0.0.1:$port"
+	says "line 1"
+	says "line 2"
+	finish 0
+	says "not connected: peer_fin"
+	says "not connected: failure: Connection refused"
+	start "$dir/echo_server" --listen "tcp://127.0.0.1:$port"
+	says "connected to 127.0.0.1:$port"
+	says "line 1"
+	kill -TERM "$client_pid"
+	timeout -k 5 "$limit" cat <&"$client_out" >"$tmp/out" || fail "connect_echo does not end"
+	exec {client_out}<&-
+	wait "$client_pid" || rc=$?
+	[[ $rc -eq 0 ]] || fail "connect_echo: exit code $rc"
+	stats "$tmp/out"
+	[[ ! -s $tmp/err ]] || fail "connect_echo: lines on stderr"
+	finish 0
+}
+
 # Both ways of playing, on two cores if there are so many.
 check_ping_pong()
 {
@@ -342,6 +384,7 @@ for mode in round_robin least_loaded; do
 done
 
 check_chat
+check_connect_echo
 check_ping_pong
 check_usage
 check_bad_server lies mismatches "the echo differs"

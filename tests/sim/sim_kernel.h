@@ -203,6 +203,7 @@ struct ring {
 	uint64_t min_ns;
 	bool asleep;
 	bool was_late; /* the last enter held work back */
+	bool disabled; /* nothing may be submitted yet */
 	bool detached;
 	bool over; /* its thread has ended */
 	uint32_t files_left; /* slots that were still taken when the ring was detached */

@@ -150,6 +150,7 @@ resolve_turn_ends_without_its_linked_timeout(void **state)
 
 	(void)state;
 	sim_fault_set(FAULT_ENTER_PARTIAL, 50000);
+	sim_fault_set(FAULT_LINK_CUT, 65536);
 	for (uint32_t i = 0; i < 30; i++) {
 		memset(scenes, 0, sizeof(scenes));
 		open_to(scenes, "tcp://holes.sim:9100");
