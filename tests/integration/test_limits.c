@@ -82,8 +82,8 @@ assert_idle_meanwhile(struct rig *rig)
 }
 
 /*
- * From now on no descriptor can be made; those that exist are as good as before. @most 0: as many as
- * there are. With fewer than a thread waits for even poll(2) answers EINVAL.
+ * From now on no descriptor can be made; those that exist are as good as before. @most 0: as many
+ * as there are. With fewer than a thread waits for even poll(2) answers EINVAL.
  */
 static void
 nofile_lower(struct rlimit *before, rlim_t most)
