@@ -9,25 +9,36 @@
  *	  OPEN, or the actor ends <--- CONTROL_OPENED
  *	  STOP: CLOSES -----------------------------> rl_listener_close(); the job is free
  *
+ *	                                          any shard, or the acceptor
+ *	  the actor ends <------------ CONTROL_BROKEN the kernel has ended a socket of it
+ *
  * A job belongs to whoever has it: the shard, or, from the push until the answer, the thread. An
  * actor that ends in between leaves word in `doomed`, and the answer is a close. From the drain on
  * nothing is closed this way, since every shard stops its listeners by itself, and what is to be
  * opened answers -ESHUTDOWN; so once all shards are silent the thread ends, and no other is
- * started.
+ * started. Word of a broken socket comes once at most for each opening; as long as it is on its way
+ * the job is not free.
  */
 #include <errno.h>
 
 #include <ringline/actor.h>
 #include <ringline/listener.h>
+#include <ringline/name.h>
+#include <ringline/request.h>
 
 #include "actor/actor.h"
+#include "actor/request.h"
 #include "base/mutant.h"
 #include "system.h"
 
 static int listener_receive(struct rl_actor *self, const struct rl_msg *msg);
 
+#define LISTENER_AWAIT_MAX 16
+
 struct listener_state {
 	struct clerk_job *job; /* NULL: none, or none any more */
+	uint32_t waiting_count;
+	rl_request_id waiting[LISTENER_AWAIT_MAX]; /* RL_LISTENER_AWAIT */
 };
 
 const struct rl_actor_def rl_listener = {
@@ -61,10 +72,90 @@ job_becomes(struct clerk *clerk, struct clerk_job *job, enum clerk_state state)
 	pthread_mutex_unlock(&clerk->lock);
 }
 
-static void
-job_free(struct clerk *clerk, struct clerk_job *job)
+/* The listener of @job, once it is open. */
+static struct system_listener *
+job_listener(struct rl_system *system, const struct clerk_job *job)
 {
-	job_becomes(clerk, job, CLERK_FREE);
+	return &system->listeners[id_slot(job->id.private_bits)];
+}
+
+/* What becomes of the listener from here on is nothing to the job. */
+static void
+job_lets_go(struct rl_system *system, struct clerk_job *job)
+{
+	struct system_listener *listener = job_listener(system, job);
+
+	pthread_mutex_lock(&system->clerk.lock);
+	if (listener->job == job) {
+		listener->job = NULL;
+	}
+	pthread_mutex_unlock(&system->clerk.lock);
+}
+
+static void
+job_free(struct rl_system *system, struct clerk_job *job)
+{
+	job_lets_go(system, job);
+	pthread_mutex_lock(&system->clerk.lock);
+	job->state = job->breaks ? CLERK_CLOSED : CLERK_FREE;
+	pthread_mutex_unlock(&system->clerk.lock);
+}
+
+/* Under the lock. */
+static void
+job_breaks(struct rl_system *system, struct clerk_job *job, int error)
+{
+	struct rl_shard *shard = rli_system_shard(system, job->shard);
+
+	job->error = error;
+	job->breaks = true;
+	job->broken.kind = CONTROL_BROKEN;
+	rli_inbox_control_push(shard->inbox, &job->broken);
+	(void)rli_sleep_wake(&shard->sleep);
+}
+
+void
+rli_clerk_broken(struct rl_system *system, uint32_t number, int error)
+{
+	struct system_listener *listener = &system->listeners[number];
+
+	pthread_mutex_lock(&system->clerk.lock);
+	if (listener->broken == 0) {
+		listener->broken = error;
+		if (listener->job != NULL) {
+			job_breaks(system, listener->job, error);
+		}
+	}
+	pthread_mutex_unlock(&system->clerk.lock);
+}
+
+void
+rli_clerk_forget(struct rl_system *system, uint32_t number)
+{
+	pthread_mutex_lock(&system->clerk.lock);
+	system->listeners[number].job = NULL;
+	system->listeners[number].broken = 0;
+	pthread_mutex_unlock(&system->clerk.lock);
+}
+
+/* It is open, and may have been broken since. */
+static void
+job_opened(struct rl_system *system, struct clerk_job *job)
+{
+	struct system_listener *listener = job_listener(system, job);
+	const struct url *bound = &listener->bound;
+
+	if (!bound->is_unix) {
+		job->port = ntohs(bound->sockaddr.sa.sa_family == AF_INET6
+					  ? bound->sockaddr.in6.sin6_port
+					  : bound->sockaddr.in.sin_port);
+	}
+	pthread_mutex_lock(&system->clerk.lock);
+	listener->job = job;
+	if (listener->broken != 0) {
+		job_breaks(system, job, listener->broken);
+	}
+	pthread_mutex_unlock(&system->clerk.lock);
 }
 
 /* The thread gets @job; true: there is none, or it has decided to end. */
@@ -169,8 +260,9 @@ rli_clerk_step(struct rl_system *system)
 		return false;
 	}
 	if (job->state == CLERK_CLOSES) {
+		job_lets_go(system, job);
 		(void)rl_listener_close(system, job->id); /* -ENOENT: somebody else has */
-		job_free(&system->clerk, job);
+		job_free(system, job);
 		return true;
 	}
 	if (rli_system_drain_level(system) != SYSTEM_RUNS) {
@@ -178,6 +270,9 @@ rli_clerk_step(struct rl_system *system)
 	} else {
 		rc = rl_listener_open(system, job->def->url, job->def->def, &job->def->options,
 				      &job->id);
+	}
+	if (rc == 0) {
+		job_opened(system, job);
 	}
 	job_answer(system, job, rc);
 	return true;
@@ -190,8 +285,22 @@ listener_close(struct rl_system *system, struct clerk_job *job)
 	if (rli_system_drain_level(system) == SYSTEM_RUNS) {
 		job_submit(system, job, CLERK_CLOSES);
 	} else {
-		job_free(&system->clerk, job); /* all of them close by themselves */
+		job_free(system, job); /* all of them close by themselves */
 	}
+}
+
+/* Whoever waits for it is answered. */
+static void
+listener_opened(struct rl_actor *actor, const struct clerk_job *job)
+{
+	struct listener_state *state = actor->state;
+	struct rl_listening listening = { .id = job->id, .port = job->port };
+
+	for (uint32_t i = 0; i < state->waiting_count; i++) {
+		rli_promise_keep(actor, state->waiting[i].private_bits, &listening,
+				 sizeof(listening));
+	}
+	state->waiting_count = 0;
 }
 
 void
@@ -206,12 +315,39 @@ rli_clerk_opened(struct rl_shard *shard, struct clerk_job *job)
 			state->job = NULL;
 			rli_actor_end(actor, RL_REASON_FAILURE, job->rc);
 		}
-		job_free(&shard->system->clerk, job);
+		job_free(shard->system, job);
 	} else if (job->doomed) {
 		listener_close(shard->system, job);
 	} else {
 		job_becomes(&shard->system->clerk, job, CLERK_OPEN);
+		listener_opened(actor, job);
 	}
+}
+
+void
+rli_clerk_broke(struct rl_shard *shard, struct clerk_job *job)
+{
+	struct clerk *clerk = &shard->system->clerk;
+	struct rl_actor *actor = rli_actor_resolve(shard, job->actor);
+	int error = job->error;
+
+	pthread_mutex_lock(&clerk->lock);
+	job->breaks = false;
+	if (job->state == CLERK_CLOSED) {
+		job->state = CLERK_FREE;
+	}
+	pthread_mutex_unlock(&clerk->lock);
+	if (actor != NULL) {
+		rli_actor_end(actor, RL_REASON_FAILURE, error); /* its end closes the others */
+	}
+}
+
+static int
+listener_unnamed(const struct rl_actor *self, int rc)
+{
+	rli_log(self->shard->log, RL_LOG_ERROR, (int)self->shard->id,
+		"a listener can't have its name: %s", rli_errno_text(rc));
+	return rc;
 }
 
 static int
@@ -225,6 +361,13 @@ listener_begin(struct rl_actor *self, struct listener_state *state,
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"a listener needs a struct rl_listener_def, and that a url");
 		return -EINVAL;
+	}
+	if (def->name != NULL) {
+		int rc = rl_actor_register(self, def->name, NULL);
+
+		if (rc != 0) {
+			return listener_unnamed(self, rc);
+		}
 	}
 	job = job_take(&shard->system->clerk);
 	if (job == NULL) {
@@ -253,6 +396,27 @@ listener_end(struct rl_actor *self, const struct listener_state *state)
 	}
 }
 
+/* RL_LISTENER_AWAIT. */
+static int
+listener_await(struct rl_actor *self, struct listener_state *state, rl_request_id request)
+{
+	const struct clerk_job *job = state->job;
+
+	if (rl_request_id_is_none(request)) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	if (job->state == CLERK_OPEN) {
+		struct rl_listening listening = { .id = job->id, .port = job->port };
+
+		return rl_actor_reply(self, request, &listening, sizeof(listening));
+	}
+	if (state->waiting_count == LISTENER_AWAIT_MAX) {
+		return rl_actor_reply_failed(self, request, -ENOBUFS);
+	}
+	state->waiting[state->waiting_count++] = request;
+	return 0;
+}
+
 static int
 listener_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
@@ -264,6 +428,12 @@ listener_receive(struct rl_actor *self, const struct rl_msg *msg)
 	case RL_MSG_STOP:
 		listener_end(self, state);
 		return 0;
+	case RL_LISTENER_AWAIT:
+		return listener_await(self, state, msg->user.request);
+	case RL_MSG_REPLY:
+		return 0; /* it has its name */
+	case RL_MSG_REPLY_FAILED:
+		return listener_unnamed(self, msg->reply_failed.error);
 	default:
 		return RL_ACTOR_UNHANDLED;
 	}

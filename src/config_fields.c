@@ -13,7 +13,8 @@
 
 #define CONFIG_FEATURES                                                                  \
 	(RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY | RL_FEATURE_REGISTERED_RING | \
-	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING)
+	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING |            \
+	 RL_FEATURE_RESTRICTIONS)
 
 struct config_number {
 	const char *name;
@@ -75,6 +76,10 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(lookups_max), 1, 65536, 256, false },
 	/* because a name server that does not answer costs one of them 5 s and more */
 	{ CONFIG_NUMBER(resolvers), 1, 16, 4, false },
+	/* because 40 MB are affordable, and a flood has to be larger than a rush */
+	{ CONFIG_NUMBER(tls_handshakes_max), 1, ID_SLOT_MAX, 4096, false },
+	/* because one that signs takes up to a millisecond, and everybody else waits */
+	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 8, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */
 	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */
@@ -115,6 +120,8 @@ static const struct config_deadline config_deadlines[] = {
 	{ CONFIG_AT(linger_timeout_ns), RL_SEC(2) },
 	/* because those who stop us (systemd, Kubernetes) wait 30 s and more before they kill */
 	{ CONFIG_AT(drain_timeout_ns), RL_SEC(10) },
+	/* because two round trips and a slow client's arithmetic fit several times */
+	{ CONFIG_AT(tls_handshake_timeout_ns), RL_SEC(10) },
 };
 /* clang-format on */
 

@@ -104,6 +104,7 @@ drain_listen(struct rl_shard *shard, struct control_request *request)
 		.options = &listener->options,
 		.fd = request->fd,
 		.is_unix = listener->bound.is_unix,
+		.tls = listener->tls,
 	};
 
 	request->rc = rli_listener_start(shard, request->listener, &setup);
@@ -130,6 +131,9 @@ drain_control(struct rl_shard *shard, struct control *control)
 		return;
 	case CONTROL_RESOLVED:
 		rli_conn_resolved(control);
+		return;
+	case CONTROL_BROKEN:
+		rli_clerk_broke(shard, list_entry(control, struct clerk_job, broken));
 		return;
 	}
 	RL_UNREACHABLE();
@@ -302,11 +306,7 @@ turn_actors(struct rl_shard *shard)
 static void
 turn_end(struct rl_shard *shard)
 {
-	struct control *closed;
-
-	while ((closed = rli_listener_closed(shard)) != NULL) {
-		rli_system_answer(list_entry(closed, struct control_request, control));
-	}
+	rli_system_listeners_tell(shard);
 	rli_drain_step(shard);
 }
 

@@ -34,9 +34,12 @@ struct system_listener {
 	struct rl_listener_options options;
 	struct url bound;
 	struct sys_file file; /* of a Unix path */
+	struct tls_context *tls; /* NULL: plain */
 	uint32_t generation;
 	bool open;
 	bool busy; /* being opened or closed */
+	struct clerk_job *job; /* its actor's; NULL: it has none. Both under the clerk's lock */
+	int broken; /* why the kernel ended it, on the first shard that saw it; 0: it did not */
 };
 
 enum clerk_state {
@@ -44,18 +47,23 @@ enum clerk_state {
 	CLERK_OPENS, /* the clerk has it, or an answer is on its way */
 	CLERK_OPEN,
 	CLERK_CLOSES, /* the clerk has it, and frees it */
+	CLERK_CLOSED, /* and CONTROL_BROKEN, which is on its way, frees it */
 };
 
 /* The listener of one actor, from its start until it is closed; see clerk.c. */
 struct clerk_job {
 	struct control control; /* CONTROL_OPENED */
+	struct control broken; /* CONTROL_BROKEN, once at most */
 	struct clerk_job *next; /* of those that wait for the thread */
 	const struct rl_listener_def *def;
 	uint64_t actor;
 	uint32_t shard;
 	rl_listener_id id; /* once it is open */
+	uint16_t port;
 	int rc;
-	uint8_t state; /* enum clerk_state; under the clerk's lock */
+	int error; /* with CONTROL_BROKEN */
+	bool breaks; /* CONTROL_BROKEN is on its way; under the clerk's lock */
+	uint8_t state; /* enum clerk_state; likewise */
 	bool doomed; /* the actor has ended; its shard's alone */
 };
 
@@ -101,6 +109,7 @@ enum control_kind {
 	CONTROL_SPAWN,
 	CONTROL_OPENED, /* a struct clerk_job, which nobody waits for */
 	CONTROL_RESOLVED, /* a struct lookup, likewise */
+	CONTROL_BROKEN, /* likewise */
 };
 
 struct control_request {
@@ -152,8 +161,18 @@ void rli_thread_answered(struct rl_system *system);
 /* The clerk: do one thing that was asked for. False: there is nothing, end. */
 bool rli_clerk_step(struct rl_system *system);
 
-/* On the shard of its actor: CONTROL_OPENED. */
+/* On the shard of its actor: CONTROL_OPENED, CONTROL_BROKEN. */
 void rli_clerk_opened(struct rl_shard *shard, struct clerk_job *job);
+void rli_clerk_broke(struct rl_shard *shard, struct clerk_job *job);
+
+/* On any shard, or the acceptor: the kernel has ended its socket of listener @number. */
+void rli_clerk_broken(struct rl_system *system, uint32_t number, int error);
+
+/* Listener @number is about to be somebody else's. */
+void rli_clerk_forget(struct rl_system *system, uint32_t number);
+
+/* At the end of a shard's turn: what became of its part of the listeners. */
+void rli_system_listeners_tell(struct rl_shard *shard);
 
 /*
  * thread.c, or the simulator: a thread that calls rli_clerk_step() while it answers true; the last

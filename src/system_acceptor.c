@@ -68,6 +68,8 @@ rli_system_acceptor_step(struct rl_system *system)
 {
 	struct acceptor *acceptor = system->acceptor;
 	uint32_t drain;
+	uint32_t number;
+	int error;
 
 	rli_acceptor_awake(acceptor);
 	acceptor_answer_all(acceptor);
@@ -79,6 +81,9 @@ rli_system_acceptor_step(struct rl_system *system)
 		rli_acceptor_drain(acceptor);
 	}
 	rli_acceptor_accept(acceptor);
+	while ((error = rli_acceptor_broken(acceptor, &number)) != 0) {
+		rli_clerk_broken(system, number, error);
+	}
 	rli_acceptor_sleep(acceptor);
 	return true;
 }

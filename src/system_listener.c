@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "net/listener.h"
 #include "net/listener_options.h"
 #include "net/sys.h"
 #include "net/tcp.h"
 #include "system.h"
+#include "tls/tls_context.h"
 
 #define BLAME_MAX 64
 
@@ -200,6 +202,9 @@ listener_reserve(struct rl_system *system, uint32_t *number)
 		}
 	}
 	pthread_mutex_unlock(&system->listeners_lock);
+	if (found != NULL) {
+		rli_clerk_forget(system, *number);
+	}
 	return found;
 }
 
@@ -239,26 +244,34 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
-/* What only some URLs can have. */
+/* Certificate and key are read and checked before there is a socket. */
 static int
-listener_check_unix(const struct opening *opening, const struct url *url, const char *text)
+opening_tls(struct opening *opening, const struct url *url, const char *text)
 {
-	const struct rl_listener_options *options = &opening->listener->options;
-	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
+	const struct rl_tls_options *options = opening->listener->options.conn.tls;
+	const struct log *log = &opening->system->log;
+	char escaped[2 * RL_URL_MAX];
 
-	if (options->peer_cred && !url->is_unix) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; peer_cred is for Unix sockets");
+	opening->listener->options.conn.tls = NULL; /* borrowed for this call */
+	if (url->is_tls && options != NULL) {
+		return rli_tls_context_create(&opening->listener->tls, TLS_SERVER, options, log);
 	}
-	if (options->unix_mode != 0 && !has_file) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode is for the file of a unix:/path");
+	if (url->is_tls == (options != NULL)) {
+		return 0;
 	}
-	if (options->unix_mode > 0777) {
-		return listener_refuse(opening->system, text, -EINVAL,
-				       "; unix_mode must be 0 (by the umask) or 0001 to 0777");
-	}
-	return 0;
+	rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD, "can't listen on %s: %s",
+		rli_log_escape(escaped, sizeof(escaped), text, strlen(text)),
+		url->is_tls ? "tls:// needs options.conn.tls, with a certificate and its key"
+			    : "options.conn.tls is given, but the url is not tls://");
+	return -EINVAL;
+}
+
+/* Connections keep what they need of it. */
+static void
+listener_forget_tls(struct system_listener *listener)
+{
+	rli_tls_context_destroy(listener->tls);
+	listener->tls = NULL;
 }
 
 static int
@@ -273,12 +286,16 @@ listener_open_reserved(struct opening *opening, const char *text)
 		rc = rli_listener_options_check_url(&opening->listener->options, url.is_unix, log);
 	}
 	if (rc == 0) {
-		rc = listener_check_unix(opening, &url, text);
+		rc = rli_listener_options_check_unix(&opening->listener->options, &url, log);
 	}
 	if (rc != 0) {
 		return rc;
 	}
 	url.mode = (uint16_t)opening->listener->options.unix_mode;
+	rc = opening_tls(opening, &url, text);
+	if (rc != 0) {
+		return rc;
+	}
 	rc = opening_check(opening, &url);
 	if (rc == 0) {
 		rc = opening_bind(opening, &url);
@@ -321,6 +338,9 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 	opening.listener->file = (struct sys_file){ 0 };
 	opening.listener->options = options != NULL ? *options : options_default;
 	rc = listener_open_reserved(&opening, url);
+	if (rc != 0) {
+		listener_forget_tls(opening.listener);
+	}
 	listener_settle(sys, opening.listener, rc == 0);
 	if (rc == 0 && id != NULL) {
 		id->private_bits = id_pack(opening.listener->generation, 0, opening.number);
@@ -379,8 +399,24 @@ rl_listener_close(struct rl_system *sys, rl_listener_id id)
 	}
 	opening.number = id_slot(id.private_bits);
 	listener_unlisten(&opening);
+	listener_forget_tls(opening.listener);
 	listener_settle(sys, opening.listener, false);
 	return 0;
+}
+
+void
+rli_system_listeners_tell(struct rl_shard *shard)
+{
+	struct control *closed;
+	uint32_t number;
+	int error;
+
+	while ((error = rli_listener_broken(shard, &number)) != 0) {
+		rli_clerk_broken(shard->system, number, error);
+	}
+	while ((closed = rli_listener_closed(shard)) != NULL) {
+		rli_system_answer(list_entry(closed, struct control_request, control));
+	}
 }
 
 void
@@ -390,6 +426,7 @@ rli_system_remove_sockets(struct rl_system *system)
 		if (system->listeners[i].open) {
 			rli_sys_unix_remove(&system->listeners[i].bound,
 					    &system->listeners[i].file);
+			listener_forget_tls(&system->listeners[i]);
 		}
 	}
 }

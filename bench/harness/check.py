@@ -227,6 +227,33 @@ def _good_client(options):
     _expect(server.stats["bytes_in"] == 2 * 50 * 64, f"{server.stats}")
 
 
+def _shortload(options, port, *more):
+    load = [options.paths.bench("shortload"), "--port", str(port), "-c", "4", "-t", "0.1", *more]
+    code, out, err = procs.run(load, 30)
+    _expect(out.startswith("{"), f"shortload says {out!r} {err!r}")
+    return code, json.loads(out)
+
+
+def _short_connections(options):
+    """Every connection echoes, the server has seen them all, and what is broken is found out."""
+    for mode in ([], ["--mode", "epoll"]):
+        limit = [options.paths.bench("limit_echo"), "--port", "0", "--stats", *mode]
+        with procs.Server(limit, options.server_cpu) as server:
+            code, result = _shortload(options, server.port, "--pid", str(server.pid))
+            _expect(code == 0 and result["conns"] > 0, f"{mode}: {result}")
+            _expect(result["errors"] + result["mismatches"] == 0, f"{mode}: {result}")
+        accepted = server.stats["accepted"]
+        _expect(accepted >= result["conns"], f"{mode}: {accepted} accepted, {result}")
+    for name, spoil, counter in (
+        ("a flipped bit", lambda data, _: bytes([data[0] ^ 1]) + data[1:], "mismatches"),
+        ("doubled bytes", lambda data, _: data + data, "mismatches"),
+        ("a closed connection", lambda _data, _seen: None, "errors"),
+    ):
+        with _BrokenServer(spoil) as server:
+            code, result = _shortload(options, server.port)
+            _expect(code == 1 and result[counter] > 0, f"{name} went unnoticed: {result}")
+
+
 def _messages(options):
     """Both sides of every row do what they are asked, and so often."""
     small = ["--population", str(MESSAGES_POPULATION)]
@@ -250,6 +277,7 @@ def _misuse(options):
         "limit_echo": (["--mode", "x"], ["--nbuf", "3"], ["--port", "-1"], ["--cpu", "x"], ["x"]),
         "tcpload": (["-c", "0"], ["-T", "2", "-c", "1"], ["-t", "0"], ["--host", "x"], ["x"]),
         "idle_conns": ([], ["--port", "0"], ["--port", "1", "x"]),
+        "shortload": ([], ["--port", "0"], ["--port", "1", "-c", "0"], ["--port", "1", "x"]),
         "bare_messages": ([], ["x"], ["window", "x"], ["window", "--count", "0"]),
         "shard_messages": ([], ["x"], ["window", "x"], ["timer", "--population", "x"]),
     }
@@ -303,6 +331,7 @@ def main(options):
         _load_variants,
         _good_client,
         _broken_servers,
+        _short_connections,
         _messages,
     ):
         try:

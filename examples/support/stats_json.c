@@ -71,6 +71,7 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(refused_peer),
 	STATS_FIELD(lookups),
 	STATS_FIELD(lookups_refused),
+	STATS_FIELD(tls_handshakes),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

@@ -74,6 +74,8 @@ enum rl_feature {
 	RL_FEATURE_FIXED_FILES = 1u << 4,
 	/** Shards wake each other by IORING_OP_MSG_RING, Linux 5.18; without: by eventfd. */
 	RL_FEATURE_MSG_RING = 1u << 5,
+	/** Rings refuse what ringline never asks of them, Linux 5.10; without: they don't. */
+	RL_FEATURE_RESTRICTIONS = 1u << 6,
 };
 
 struct rl_shard_def;
@@ -215,6 +217,18 @@ struct rl_config {
 	 * up. Default 4: so many hosts whose name servers don't answer hold up no other.
 	 */
 	uint32_t resolvers;
+	/** Deadline of a TLS handshake; -1: none. Default 10 s. */
+	int64_t tls_handshake_timeout_ns;
+	/**
+	 * TLS handshakes under way per shard, 1 to 2^24 - 1. Default 4096: 10 KB each or so. One
+	 * more: accepting, refused; opening, -ENOBUFS.
+	 */
+	uint32_t tls_handshakes_max;
+	/**
+	 * Steps of handshakes per turn, 1 to 65536; the others wait for the next. Default 8: one
+	 * that signs takes 0.1 to 1 ms, and all else on the shard waits for it.
+	 */
+	uint32_t tls_handshake_steps_max;
 };
 
 /** A configuration with the given fields, everything else at its default. */

@@ -20,6 +20,7 @@
 
 #include <ringline/actor.h>
 #include <ringline/addr.h>
+#include <ringline/tls.h>
 #include <ringline/types.h>
 
 RL_BEGIN_DECLS
@@ -85,6 +86,13 @@ struct rl_conn_options {
 	int64_t linger_timeout_ns;
 	/** What its TCP socket is told; a listener's connections inherit it. */
 	struct rl_tcp_options tcp;
+	/**
+	 * For tls:// URLs, and only there. Listeners need it, and borrow it for the call that
+	 * opens them. Opened connections: NULL trusts the system's store; otherwise it must outlive
+	 * the system and not change, since each shard reads its files once, when it first opens a
+	 * connection with it (which blocks for as long as that takes). At most 8 different ones.
+	 */
+	const struct rl_tls_options *tls;
 };
 
 /** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
@@ -103,9 +111,9 @@ enum rl_conn_deadline {
  * Open a connection to @p url and spawn the actor that owns it, on the running actor's shard.
  *
  * The new actor gets RL_MSG_START, then either RL_MSG_OPEN or, when no connection was made,
- * RL_MSG_STOP with RL_REASON_RESOLVE, RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno:
- * exactly one outcome. It may send as soon as it started; what it sends leaves when the stream is
- * open.
+ * RL_MSG_STOP with RL_REASON_RESOLVE, RL_REASON_TIMEOUT_CONNECT or RL_REASON_FAILURE and the errno
+ * (with TLS also RL_REASON_TLS, _TLS_TRUNCATED and _TIMEOUT_HANDSHAKE): exactly one outcome. It may
+ * send as soon as it started; what it sends leaves when the stream is open.
  *
  * A name is looked up by the system's resolver, on a thread of its own, and its addresses are tried
  * one after the other until one of them answers. The deadline runs over all of that; an address
@@ -113,7 +121,8 @@ enum rl_conn_deadline {
  * failure is the last address's.
  *
  * @param self     The actor whose handler is running.
- * @param url      tcp://HOST:PORT, HOST an address or a name, or unix:/path, unix:@abstract.
+ * @param url      tcp://HOST:PORT or tls://HOST:PORT, HOST an address or a name, or unix:/path,
+ *                 unix:@abstract.
  * @param def      What the new actor is.
  * @param arg      Comes in its RL_MSG_START.
  * @param options  How it differs from the configuration; NULL: not at all.
@@ -126,7 +135,8 @@ enum rl_conn_deadline {
  *            thread if too few run, and those calls later, for each address.
  * Returns:   0
  *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
- *            -ENOBUFS  actors_max, conns_max or, with a name, lookups_max is reached
+ *            -ENOBUFS  actors_max, conns_max, tls_handshakes_max or, with a name, lookups_max is
+ *                     reached
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
  *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains
@@ -207,7 +217,7 @@ RL_EXPORT int rl_conn_pause(struct rl_actor *self);
 RL_EXPORT int rl_conn_resume(struct rl_actor *self);
 
 /**
- * Send FIN after all that is queued, and keep on receiving.
+ * Send FIN after all that is queued (with TLS close_notify before it), and keep on receiving.
  *
  * @param self  The connection's own actor.
  *
@@ -225,7 +235,8 @@ RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
  * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
  * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
  * at the end of all that. What the peer has not read by the linger deadline can be lost, if it
- * still sends: its next byte is then answered by RST. A connection that is not open yet just ends.
+ * still sends: its next byte is then answered by RST. With TLS close_notify goes before FIN. A
+ * connection that is not open yet just ends.
  *
  * @param self  The connection's own actor.
  *

@@ -7,6 +7,7 @@
 
 #include <ringline/actor.h>
 #include <ringline/conn.h>
+#include <ringline/msg.h>
 #include <ringline/types.h>
 
 RL_BEGIN_DECLS
@@ -74,6 +75,26 @@ struct rl_listener_def {
 	const struct rl_actor_def *def;
 	/** What its connections share. */
 	struct rl_listener_options options;
+	/** A name that the actor registers when it starts (name.h); NULL: none. */
+	const char *name;
+};
+
+/** What the actor answers to RL_LISTENER_AWAIT. */
+struct rl_listening {
+	/** For rl_listener_url(); closing is the actor's own. */
+	rl_listener_id id;
+	/** The port, be it the kernel's choice; 0 for a Unix socket. */
+	uint16_t port;
+};
+
+/** What the actor can be asked. */
+enum rl_listener_kind {
+	/**
+	 * A request without payload: answered with a struct rl_listening when it listens, or now if
+	 * it does. -ENOENT: it has ended, who monitors it knows why; -ENOBUFS: 16 others
+	 * wait.
+	 */
+	RL_LISTENER_AWAIT = RL_MSG_USER,
 };
 
 /**
@@ -92,9 +113,13 @@ struct rl_listener_def {
  * which a thread does that exists only while there is something to open or close. When it can't, a
  * line in the log says why, and the actor ends with "failure" and the errno that
  * rl_listener_open() would have answered: -EINVAL also for a bad argument, -ENOBUFS also when 32
- * such actors have a listener or wait for one, -EAGAIN when no thread can be started. When the
- * actor ends, however it does, the listener closes, before another that is opened after that; its
- * connections live on.
+ * such actors have a listener or wait for one, -EAGAIN when no thread can be started, and what
+ * rl_actor_register() says when its name is taken. When the actor ends, however it does, the
+ * listener closes, before another that is opened after that; its connections live on.
+ *
+ * Who wants to know when it listens sends it a request, RL_LISTENER_AWAIT. When the kernel ends a
+ * listening socket on any shard (EBADF or EINVAL: somebody closed it or shut it down), the actor
+ * ends with "failure" and that errno, and under a supervisor listens again.
  *
  * In a drain it ends like any other actor; listeners then stop by themselves.
  */
@@ -111,6 +136,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *
  * @param sys      The system.
  * @param url      tcp://HOST:PORT with a numeric HOST or `*`, PORT 0 lets the kernel choose;
+ *                 tls://HOST:PORT, which needs options->conn.tls;
  *                 unix:/path, unix:@abstract. The file of a Unix path is removed when the
  *                 listener closes, if it is still the one that was made; one that nobody listens
  *                 on is replaced.
@@ -122,7 +148,8 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      system calls on every shard.
  * Returns:   0
- *            -EINVAL  the URL or an option, with one log line naming the offending part
+ *            -EINVAL  the URL, an option or a certificate's file, with one log line naming the
+ *                     offending part
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
  *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)

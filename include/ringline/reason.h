@@ -23,9 +23,13 @@ enum rl_reason {
 	RL_REASON_LIMIT,
 	/** Memory that the connection needed to go on was not to be had. */
 	RL_REASON_MEMORY,
-	/** Reserved for TLS: a handshake or record failed. */
+	/**
+	 * A TLS handshake or record failed: see error. -EKEYREJECTED, -EKEYEXPIRED, -EKEYREVOKED:
+	 * the peer's certificate; -ECONNABORTED: the peer's alert; -EPROTONOSUPPORT: nothing in
+	 * common; -EPROTO: anything else.
+	 */
 	RL_REASON_TLS,
-	/** Reserved for TLS: the stream ended without close_notify. */
+	/** With TLS: the stream ended without close_notify, so bytes may be missing. */
 	RL_REASON_TLS_TRUNCATED,
 	/** The system drained. */
 	RL_REASON_SHUTDOWN,
@@ -33,7 +37,7 @@ enum rl_reason {
 	RL_REASON_TIMEOUT_IDLE,
 	/** The peer sent no first byte within first_byte_timeout_ns. */
 	RL_REASON_TIMEOUT_FIRST_BYTE,
-	/** Reserved for TLS: the handshake took too long. */
+	/** The TLS handshake took longer than tls_handshake_timeout_ns. */
 	RL_REASON_TIMEOUT_HANDSHAKE,
 	/** An outbound connection was not made within its deadline. */
 	RL_REASON_TIMEOUT_CONNECT,

@@ -30,8 +30,9 @@ struct rl_stats {
 	uint64_t opened;
 	/**
 	 * Accepted sockets closed at once because conns_max was reached (policy "refuse"), or a
-	 * limit of their listener, or because there was no memory. What an acceptor refuses itself,
-	 * and its accept_errors, are in the sum over all shards only.
+	 * limit of their listener, or with TLS tls_handshakes_max, or because there was no memory.
+	 * What an acceptor refuses itself, and its accept_errors, are in the sum over all shards
+	 * only.
 	 */
 	uint64_t refused;
 	/** Accept requests that failed, and were tried again. */
@@ -127,6 +128,8 @@ struct rl_stats {
 	/** Host names that were looked up for rl_conn_open(); refused at lookups_max. */
 	uint64_t lookups;
 	uint64_t lookups_refused;
+	/** TLS handshakes that were completed, either end. */
+	uint64_t tls_handshakes;
 };
 
 RL_END_DECLS

@@ -4,7 +4,7 @@
  *
  *	static const struct rl_tls_options tls = RL_TLS_OPTIONS(.cert_file = "server.pem",
  *								.key_file = "server.key");
- *	static const struct rl_listener_options options = { .tls = &tls };
+ *	static const struct rl_listener_options options = { .conn = { .tls = &tls } };
  *
  *	rc = rl_listener_open(sys, "tls://0.0.0.0:7443", &session_def, &options, NULL);
  *

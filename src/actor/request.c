@@ -448,6 +448,16 @@ rl_actor_reply_failed(struct rl_actor *self, rl_request_id id, int error)
 }
 
 void
+rli_promise_keep(struct rl_actor *actor, uint64_t id, const void *data, size_t len)
+{
+	struct promise *promise = promise_resolve(actor, (rl_request_id){ id });
+
+	if (promise != NULL) {
+		rli_promise_answer(actor->shard, promise, 0, data, len);
+	}
+}
+
+void
 rli_promise_unhandled(struct rl_actor *actor, uint64_t id)
 {
 	struct promise *promise = promise_resolve(actor, (rl_request_id){ id });

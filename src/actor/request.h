@@ -73,6 +73,9 @@ void rli_request_drop(struct request *request);
 /* The actor that was asked has ended. */
 void rli_promise_break(struct promise *promise);
 
+/* Answer in its place what @actor owes under this id, if it does. */
+void rli_promise_keep(struct rl_actor *actor, uint64_t id, const void *data, size_t len);
+
 /* The handler does not know this sort of request: answer in its place, unless it has. */
 void rli_promise_unhandled(struct rl_actor *actor, uint64_t id);
 

@@ -85,7 +85,9 @@
 	X(LOOKUP_NOT_TAKEN_BACK, "who ends is answered by the resolver")      \
 	X(LOOKUP_FREED_EARLY, "who ends does not wait for a late answer")     \
 	X(LOOKUP_TIMELESS, "the deadline does not run while it looks up")     \
-	X(ADDRESSES_IGNORED, "only the first address of a host is tried")
+	X(ADDRESSES_IGNORED, "only the first address of a host is tried")     \
+	X(FENCE_IGNORED, "a request has a flag that the ring refuses")        \
+	X(BROKEN_NOT_TOLD, "a listener's actor outlives its socket")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

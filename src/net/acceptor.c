@@ -128,6 +128,22 @@ rli_acceptor_unlisten(struct acceptor *acceptor, uint32_t number)
 	}
 	listener->fd = -1;
 	listener->ready = false;
+	listener->error = 0;
+}
+
+int
+rli_acceptor_broken(struct acceptor *acceptor, uint32_t *number)
+{
+	for (uint32_t i = 0; i < NET_LISTENERS_MAX; i++) {
+		int error = acceptor->listeners[i].error;
+
+		if (error != 0) {
+			acceptor->listeners[i].error = 0;
+			*number = i;
+			return error;
+		}
+	}
+	return 0;
 }
 
 void
@@ -282,6 +298,7 @@ listener_broken(struct acceptor *acceptor, struct acceptor_listener *listener, i
 		rli_sys_close(listener->fd); /* with EBADF the number may be somebody else's */
 	}
 	listener->fd = -1;
+	listener->error = RL_MUTANT(BROKEN_NOT_TOLD) ? 0 : error;
 }
 
 /* True: try the next one at once. */

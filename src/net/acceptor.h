@@ -29,6 +29,7 @@ struct acceptor_listener {
 	bool wants_addr;
 	bool ready; /* as poll said */
 	uint32_t errors; /* in a row */
+	int error; /* why the kernel ended it, for rli_acceptor_broken(); 0: it did not */
 	uint64_t backoff_ns;
 	uint64_t until_ns; /* nothing is accepted before that */
 };
@@ -79,6 +80,9 @@ void rli_acceptor_unlisten(struct acceptor *acceptor, uint32_t number);
 
 /* Closes all of them, and tells each shard that nothing comes any more. */
 void rli_acceptor_drain(struct acceptor *acceptor);
+
+/* Why the kernel ended listener @number since the last call, or 0: it ended none. */
+int rli_acceptor_broken(struct acceptor *acceptor, uint32_t *number);
 
 void rli_acceptor_awake(struct acceptor *acceptor);
 void rli_acceptor_accept(struct acceptor *acceptor);

@@ -51,6 +51,11 @@ admit_log_refused(const struct listener *listener, int rc)
 				(int)shard->id,
 				"conns_max = %u is reached: new connections are refused",
 				shard->config->conns_max);
+	} else if (listener->tls != NULL && net->tls_shaking == shard->config->tls_handshakes_max) {
+		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id,
+				"tls_handshakes_max = %u is reached: new connections are refused",
+				shard->config->tls_handshakes_max);
 	} else {
 		rli_log_limited(shard->log, &net->limit_full, shard->now_ns, RL_LOG_WARN,
 				(int)shard->id, "a connection is refused (%s%s)",

@@ -101,8 +101,14 @@ rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct c
 		return -ENOMEM;
 	}
 	conn_init(conn, shard, setup);
-	rc = rli_actor_spawn(shard, setup->def, setup->arg, &conn->actor);
+	rc = setup->tls == NULL ? 0 : rli_conn_tls_create(conn, setup);
+	if (rc == 0) {
+		rc = rli_actor_spawn(shard, setup->def, setup->arg, &conn->actor);
+	}
 	if (rc != 0) {
+		if (conn->tls != NULL) {
+			rli_conn_tls_destroy(conn);
+		}
 		conn->state = CONN_FREE;
 		rli_slab_give(&net->conns, conn);
 		return rc;
@@ -149,6 +155,9 @@ conn_deliver_next(struct conn *conn)
 		return false;
 	}
 	if (!conn->opened) {
+		if (conn->tls != NULL && !rli_conn_tls_shake(conn)) {
+			return false;
+		}
 		conn_deliver_open(conn);
 	} else if (rli_conn_send_is_writable(conn)) {
 		rli_conn_send_deliver_writable(conn);
@@ -233,9 +242,11 @@ rli_conn_cut(struct conn *conn, enum rl_reason reason, int error)
 	}
 	conn->abort = true;
 	if (conn->actor->life == ACTOR_ENDING) {
-		/* the graceful end did not come to its end: this is why */
-		conn->actor->reason = (uint8_t)reason;
-		conn->actor->error = error;
+		/* the graceful end did not come to its end: this is why, but for an alert's sake */
+		if (conn->actor->reason != RL_REASON_TLS) {
+			conn->actor->reason = (uint8_t)reason;
+			conn->actor->error = error;
+		}
 		rli_conn_close_begin(conn);
 		return;
 	}

@@ -10,6 +10,7 @@
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
  *	conn_open.c      outbound: checked, looked up
  *	conn_connect.c   outbound: connected, to one address after the other
+ *	conn_tls.c       TLS between the stream and the actor, where there is TLS
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.
@@ -23,6 +24,7 @@
 #include <ringline/conn.h>
 
 #include "actor/actor.h"
+#include "net/conn_tls.h"
 #include "net/net.h"
 #include "shard/shard.h"
 
@@ -47,11 +49,18 @@ struct pending {
 	uint8_t data[];
 };
 
+/* The oldest bytes that are not pending. */
+struct slice {
+	const uint8_t *data;
+	uint32_t len;
+};
+
 struct connect;
 
 struct conn {
 	uint32_t slab_link;
 	int fd; /* descriptor, or slot of the fixed-file table; -1: none yet, its host is a name */
+	struct conn_tls *tls; /* NULL: plain */
 	struct op recv;
 	struct op send;
 	struct op control;
@@ -71,7 +80,10 @@ struct conn {
 	uint16_t lent_first;
 	uint16_t lent_last;
 
-	/* output: out_bytes in all, the first inflight_bytes of them in the kernel's hands */
+	/*
+	 * output: out_bytes in all, the first inflight_bytes of them in the kernel's hands; with
+	 * TLS also what is no record yet, which the list does not have
+	 */
 	struct chunk *out_first;
 	struct chunk *out_last;
 	uint32_t out_bytes;
@@ -83,8 +95,8 @@ struct conn {
 	uint64_t active_ns; /* last byte either way */
 	uint64_t send_since_ns; /* last progress of the output */
 	/*
-	 * The deadline to connect, for the first byte (what is left of it while paused), or to
-	 * linger, as the state says; 0: none.
+	 * The deadline to connect, for a handshake, for the first byte (what is left of it while
+	 * paused), or to linger, as the state says; 0: none.
 	 */
 	uint64_t until_ns;
 
@@ -140,6 +152,8 @@ struct conn_setup {
 	uint8_t sqe_flags;
 	bool is_unix;
 	bool outbound;
+	const struct tls_context *tls; /* NULL: plain */
+	const char *server_name; /* outbound TLS: whom to expect */
 };
 
 int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **out);
@@ -180,6 +194,10 @@ uint16_t rli_conn_lent_pop(struct conn *conn);
 
 /* conn_input.c */
 
+/* What was received and not taken yet, ciphertext with TLS; empty: nothing. And take some of it. */
+struct slice rli_conn_input_front(const struct conn *conn);
+void rli_conn_input_take(struct conn *conn, uint32_t bytes);
+
 /* Something can be delivered; and deliver it. */
 bool rli_conn_recv_is_due(const struct conn *conn);
 void rli_conn_recv_deliver(struct conn *conn);
@@ -204,6 +222,9 @@ bool rli_conn_send_flush(struct conn *conn);
 
 bool rli_conn_send_is_writable(const struct conn *conn);
 void rli_conn_send_deliver_writable(struct conn *conn);
+
+/* @more bytes of send memory are within the connection's share of it. */
+bool rli_conn_send_fits_share(const struct conn *conn, size_t more);
 
 /* Forget all output; the send is IDLE. */
 void rli_conn_send_discard(struct conn *conn);
@@ -254,6 +275,13 @@ void rli_conn_deadline_resume(struct conn *conn);
 
 /* The timer came (TIMER_CONN). */
 void rli_conn_deadline_due(struct timer *timer);
+
+/* TLS, and its handshake is not done. */
+static inline bool
+conn_is_shaking(const struct conn *conn)
+{
+	return conn->tls != NULL && !conn->tls->session.ready;
+}
 
 /* conn_open.c */
 

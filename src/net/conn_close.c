@@ -88,6 +88,7 @@ control_close(struct conn *conn)
 	} else {
 		io_uring_prep_close(sqe, conn->fd);
 	}
+	sqe->flags |= RL_MUTANT(FENCE_IGNORED) ? IOSQE_ASYNC : 0;
 	op_arm(&conn->control, sqe, control_done);
 	return true;
 }
@@ -96,20 +97,21 @@ bool
 rli_conn_shutdown_flush(struct conn *conn)
 {
 	if (!conn->shut_wanted || conn->shut_sent ||
+	    (conn->tls != NULL && !rli_conn_tls_may_shut(conn)) ||
 	    (!RL_MUTANT(FIN_OVERTAKES) && (conn->out_bytes != 0 || !op_is_idle(&conn->send)))) {
 		return true;
 	}
 	return control_shutdown(conn);
 }
 
-/* Only these leave gracefully; everything else is an abort. */
+/* Only these leave gracefully, a failure of TLS with its alert; everything else is an abort. */
 static bool
 close_is_graceful(const struct conn *conn)
 {
 	if (conn->abort || conn->state != CONN_OPEN) {
 		return false;
 	}
-	return conn->actor->reason == RL_REASON_LOCAL ||
+	return conn->actor->reason == RL_REASON_LOCAL || conn->actor->reason == RL_REASON_TLS ||
 	       conn->actor->reason == RL_REASON_PEER_FIN ||
 	       conn->actor->reason == RL_REASON_SHUTDOWN;
 }
@@ -148,7 +150,8 @@ close_flush_output(struct conn *conn)
 {
 	bool ok = rli_conn_send_flush(conn) && rli_conn_recv_flush(conn);
 
-	if (!ok || conn->out_bytes != 0 || !op_is_idle(&conn->send)) {
+	if (!ok || conn->out_bytes != 0 || !op_is_idle(&conn->send) ||
+	    (conn->tls != NULL && !rli_conn_tls_may_shut(conn))) {
 		return ok;
 	}
 	if (close_input_is_over(conn) || RL_MUTANT(LINGER_SKIPPED)) {
@@ -230,6 +233,9 @@ close_finish(struct conn *conn)
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
 	list_remove(&conn->starved);
+	if (conn->tls != NULL) {
+		rli_conn_tls_destroy(conn);
+	}
 	close_count(conn);
 	actor->conn = NULL;
 	conn->state = CONN_FREE;

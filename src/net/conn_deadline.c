@@ -78,7 +78,11 @@ deadline_earliest(const struct conn *conn)
 				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
 				  RL_REASON_TIMEOUT_STALL);
 	}
-	if (deadline_input_is_ours_to_wait_for(conn)) {
+	if (conn_is_shaking(conn) && conn->state == CONN_OPEN) {
+		if (conn->until_ns != 0) {
+			deadline_consider(&earliest, conn->until_ns, RL_REASON_TIMEOUT_HANDSHAKE);
+		}
+	} else if (deadline_input_is_ours_to_wait_for(conn)) {
 		deadline_consider(&earliest, conn_deadline_after(conn->active_ns, conn->idle_ms),
 				  RL_REASON_TIMEOUT_IDLE);
 		if (conn->until_ns != 0) {
@@ -91,9 +95,24 @@ deadline_earliest(const struct conn *conn)
 	return earliest;
 }
 
+/* The first byte is waited for when the handshake is done; idling does not count before. */
+static void
+deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
+{
+	int64_t timeout_ns = conn->shard->config->tls_handshake_timeout_ns;
+
+	conn->tls->first_byte_timeout_ns = first_byte_timeout_ns;
+	conn->until_ns = timeout_ns < 0 ? 0 : conn->shard->now_ns + (uint64_t)timeout_ns;
+	rli_conn_deadline_update(conn);
+}
+
 void
 rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 {
+	if (conn_is_shaking(conn)) {
+		deadline_start_handshake(conn, first_byte_timeout_ns);
+		return;
+	}
 	if (first_byte_timeout_ns == 0) {
 		first_byte_timeout_ns = conn->shard->config->first_byte_timeout_ns;
 	}
@@ -117,7 +136,7 @@ rli_conn_deadline_pause(struct conn *conn)
 {
 	uint64_t now_ns = conn->shard->now_ns;
 
-	if (conn->state == CONN_OPEN && conn->until_ns != 0) {
+	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
 		conn->until_ns = conn->until_ns > now_ns ? conn->until_ns - now_ns : 1;
 	}
 }
@@ -125,7 +144,7 @@ rli_conn_deadline_pause(struct conn *conn)
 void
 rli_conn_deadline_resume(struct conn *conn)
 {
-	if (conn->state == CONN_OPEN && conn->until_ns != 0) {
+	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
 		conn->until_ns += conn->shard->now_ns;
 	}
 }
@@ -152,7 +171,9 @@ rli_conn_deadline_due(struct timer *timer)
 		conn->stalled = true;
 		rli_conn_mark(conn);
 	} else if (earliest.reason == RL_REASON_TIMEOUT_LINGER) {
-		conn->actor->reason = RL_REASON_TIMEOUT_LINGER;
+		if (conn->actor->reason != RL_REASON_TLS) { /* the alert has left: that is why */
+			conn->actor->reason = RL_REASON_TIMEOUT_LINGER;
+		}
 		conn->state = CONN_CANCELLING; /* FIN has left already: nothing to reset */
 		rli_conn_mark(conn);
 	} else {

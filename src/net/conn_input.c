@@ -33,7 +33,8 @@ rli_conn_recv_is_due(const struct conn *conn)
 		return false;
 	}
 	return conn->arrived_first != NULL || conn->lent_first != BUFRING_NONE ||
-	       (conn->redeliver && conn->pending != NULL);
+	       (conn->redeliver && conn->pending != NULL) ||
+	       (conn->tls != NULL && conn->tls->session.readable);
 }
 
 bool
@@ -47,14 +48,8 @@ rli_conn_recv_is_over(const struct conn *conn)
 		(conn->arrived_first == NULL && conn->lent_first == BUFRING_NONE));
 }
 
-/* The oldest slice that is not pending. */
-struct slice {
-	const uint8_t *data;
-	uint32_t len;
-};
-
-static struct slice
-input_front(const struct conn *conn)
+struct slice
+rli_conn_input_front(const struct conn *conn)
 {
 	const struct bufring *bufring = &conn->shard->bufring;
 	const struct chunk *chunk = conn->arrived_first;
@@ -72,8 +67,8 @@ input_front(const struct conn *conn)
 }
 
 /* @bytes of the front slice are taken care of; the slice goes home with its last one. */
-static void
-input_take(struct conn *conn, uint32_t bytes)
+void
+rli_conn_input_take(struct conn *conn, uint32_t bytes)
 {
 	struct bufring *bufring = &conn->shard->bufring;
 	struct chunk *chunk = conn->arrived_first;
@@ -98,27 +93,42 @@ input_take(struct conn *conn, uint32_t bytes)
 	}
 }
 
+/*
+ * Behind what is pending, for @bytes within the limit. At most that many bytes move after more were
+ * consumed: no byte moves twice.
+ */
+static void
+pending_make_room(struct conn *conn, uint32_t bytes)
+{
+	struct pending *pending = conn->pending;
+	uint32_t held = pending->end - pending->start;
+
+	if (pending->end + bytes <= 2 * conn->shard->config->recv_pending_max_bytes) {
+		return;
+	}
+	memmove(pending->data, pending->data + pending->start, held);
+	if (conn->tls != NULL) {
+		rli_tls_wipe(pending->data + held, pending->end - held);
+	}
+	pending->end = held;
+	pending->start = 0;
+}
+
 /* Append as much of the front slice as the limit allows. */
 static void
 input_join(struct conn *conn)
 {
 	uint32_t max = conn->shard->config->recv_pending_max_bytes;
 	struct pending *pending = conn->pending;
-	struct slice slice = input_front(conn);
+	struct slice slice = rli_conn_input_front(conn);
 	uint32_t room = max - (pending->end - pending->start);
 	uint32_t bytes = slice.len < room ? slice.len : room;
 
-	if (pending->end + bytes > 2 * max) {
-		/* at most max bytes move after more than max were consumed: no byte moves twice */
-		memmove(pending->data, pending->data + pending->start,
-			pending->end - pending->start);
-		pending->end -= pending->start;
-		pending->start = 0;
-	}
+	pending_make_room(conn, bytes);
 	if (bytes > 0) {
 		memcpy(pending->data + pending->end, slice.data, bytes);
 		pending->end += bytes;
-		input_take(conn, bytes);
+		rli_conn_input_take(conn, bytes);
 	}
 }
 
@@ -126,25 +136,17 @@ static void
 input_pending_give(struct conn *conn)
 {
 	if (conn->pending != NULL) {
+		if (conn->tls != NULL) {
+			rli_tls_wipe(conn->pending->data, conn->pending->end);
+		}
 		rli_slab_give(&conn->shard->net->pendings, conn->pending);
 		conn->pending = NULL;
 	}
 }
 
-/* Keep what the actor left of the front slice. False: no memory, or more than the limit. */
 static bool
-input_leave(struct conn *conn, uint32_t consumed)
+input_pending_take(struct conn *conn)
 {
-	struct slice slice = input_front(conn);
-
-	input_take(conn, consumed);
-	if (consumed == slice.len) {
-		return true;
-	}
-	if (RL_MUTANT(LEFTOVER_LOST)) {
-		input_take(conn, slice.len - consumed);
-		return true;
-	}
 	conn->pending = rli_slab_take(&conn->shard->net->pendings);
 	if (conn->pending == NULL) {
 		rli_conn_cut(conn, RL_REASON_MEMORY, -ENOMEM);
@@ -152,6 +154,26 @@ input_leave(struct conn *conn, uint32_t consumed)
 	}
 	conn->pending->start = 0;
 	conn->pending->end = 0;
+	return true;
+}
+
+/* Keep what the actor left of the front slice. False: no memory, or more than the limit. */
+static bool
+input_leave(struct conn *conn, uint32_t consumed)
+{
+	struct slice slice = rli_conn_input_front(conn);
+
+	rli_conn_input_take(conn, consumed);
+	if (consumed == slice.len) {
+		return true;
+	}
+	if (RL_MUTANT(LEFTOVER_LOST)) {
+		rli_conn_input_take(conn, slice.len - consumed);
+		return true;
+	}
+	if (!input_pending_take(conn)) {
+		return false;
+	}
 	input_join(conn);
 	return true;
 }
@@ -205,34 +227,104 @@ input_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 	return pending != NULL && consumed == 0 && answer != -EAGAIN && !conn->final_delivered &&
 	       conn->actor->life != ACTOR_ENDING &&
 	       pending->end - pending->start == conn->shard->config->recv_pending_max_bytes &&
-	       input_front(conn).len != 0;
+	       (rli_conn_input_front(conn).len != 0 ||
+		(conn->tls != NULL && conn->tls->session.readable));
+}
+
+/* With TLS: a record's worth, decrypted into what all connections share, and wiped there. */
+static bool
+input_deliver_plain(struct conn *conn, uint32_t *consumed, int *answer)
+{
+	uint32_t max = conn->shard->config->recv_pending_max_bytes;
+	struct slice slice = { rli_conn_tls_buffer(conn), 0 };
+	uint8_t *plain = rli_conn_tls_buffer(conn);
+	bool kept = true;
+
+	slice.len = rli_conn_tls_read(conn, plain, max < TLS_PLAIN_MAX ? max : TLS_PLAIN_MAX);
+	if (slice.len == 0) {
+		return false;
+	}
+	*answer = input_call(conn, slice, consumed);
+	if (*consumed < slice.len) {
+		kept = input_pending_take(conn);
+	}
+	if (kept && *consumed < slice.len) {
+		memcpy(conn->pending->data, plain + *consumed, slice.len - *consumed);
+		conn->pending->end = slice.len - *consumed;
+	}
+	rli_tls_wipe(plain, slice.len);
+	return kept;
+}
+
+/* With TLS: decrypt behind what is pending. False: it has not become more, and could. */
+static bool
+input_join_plain(struct conn *conn)
+{
+	struct pending *pending = conn->pending;
+	uint32_t room =
+		conn->shard->config->recv_pending_max_bytes - (pending->end - pending->start);
+	uint32_t bytes;
+
+	room = room < TLS_PLAIN_MAX ? room : TLS_PLAIN_MAX;
+	pending_make_room(conn, room);
+	if (room == 0) {
+		return true;
+	}
+	bytes = rli_conn_tls_read(conn, pending->data + pending->end, room);
+	pending->end += bytes;
+	return bytes > 0;
+}
+
+/* One delivery of what is not behind a leftover. False: there was none, or its rest was lost. */
+static bool
+input_deliver_front(struct conn *conn, uint32_t *consumed, int *answer)
+{
+	if (conn->tls != NULL) {
+		return input_deliver_plain(conn, consumed, answer);
+	}
+	*answer = input_call(conn, rli_conn_input_front(conn), consumed);
+	return input_leave(conn, *consumed);
+}
+
+/* One delivery of a leftover and what joins it. False: nothing did. */
+static bool
+input_deliver_pending(struct conn *conn, bool again, uint32_t *consumed, int *answer)
+{
+	struct pending *pending = conn->pending;
+
+	if (conn->tls == NULL) {
+		input_join(conn);
+	} else if (!input_join_plain(conn) && !again) {
+		return false;
+	}
+	*answer = input_call(
+		conn,
+		(struct slice){ pending->data + pending->start, pending->end - pending->start },
+		consumed);
+	pending->start += *consumed;
+	if (pending->start == pending->end) {
+		input_pending_give(conn);
+	}
+	return true;
 }
 
 /* One delivery: what is pending plus at most one slice, or one slice in place. */
 void
 rli_conn_recv_deliver(struct conn *conn)
 {
+	bool again = conn->redeliver || conn->final_delivered;
 	uint32_t consumed;
+	bool delivered;
 	int answer;
 
 	conn->redeliver = false;
 	if (conn->pending == NULL) {
-		answer = input_call(conn, input_front(conn), &consumed);
-		if (!input_leave(conn, consumed)) {
-			return;
-		}
+		delivered = input_deliver_front(conn, &consumed, &answer);
 	} else {
-		struct pending *pending = conn->pending;
-
-		input_join(conn);
-		answer = input_call(conn,
-				    (struct slice){ pending->data + pending->start,
-						    pending->end - pending->start },
-				    &consumed);
-		pending->start += consumed;
-		if (pending->start == pending->end) {
-			input_pending_give(conn);
-		}
+		delivered = input_deliver_pending(conn, again, &consumed, &answer);
+	}
+	if (!delivered) {
+		return;
 	}
 	input_answered(conn, answer);
 	if (input_is_stuck(conn, consumed, answer)) {
@@ -249,6 +341,11 @@ rli_conn_recv_deliver_end(struct conn *conn)
 	if (conn->input_error != 0) {
 		conn->eof_delivered = true;
 		rli_conn_failed(conn, conn->input_error);
+		return;
+	}
+	if (conn->tls != NULL && !conn->tls->session.ended) {
+		conn->eof_delivered = true;
+		rli_conn_cut(conn, RL_REASON_TLS_TRUNCATED, 0); /* pitfall 47 */
 		return;
 	}
 	if (conn->pending != NULL && !conn->final_delivered) {
@@ -269,9 +366,9 @@ rli_conn_recv_discard(struct conn *conn)
 	struct counters *counters = &conn->shard->counters;
 	struct slice slice;
 
-	while ((slice = input_front(conn)).len != 0) {
+	while ((slice = rli_conn_input_front(conn)).len != 0) {
 		counters_add(counters, bytes_discarded, slice.len);
-		input_take(conn, slice.len);
+		rli_conn_input_take(conn, slice.len);
 	}
 	input_pending_give(conn);
 }

@@ -7,6 +7,7 @@
 #include "net/conn_open.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/mutant.h"
 #include "net/addr.h"
@@ -164,6 +165,32 @@ conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_se
 	return 0;
 }
 
+/* Whom to trust, and whom to expect. */
+static int
+open_tls(struct rl_shard *shard, const char *text, struct conn_setup *setup, char host[RL_URL_MAX])
+{
+	const struct rl_tls_options *tls = setup->options->tls;
+
+	setup->server_name = tls != NULL ? tls->server_name : NULL;
+	if (setup->server_name == NULL) {
+		rli_url_host(text, host);
+		setup->server_name = host;
+	}
+	return rli_conn_tls_client(shard, tls, &setup->tls);
+}
+
+/* Whoever says how to encrypt wants to: an URL without it is a mistake, and a dangerous one. */
+static int
+open_refuse_plain(struct rl_shard *shard, const char *text)
+{
+	char shown[2 * RL_URL_MAX];
+
+	rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
+		"connection options: tls is given, but the url \"%s\" is not tls://",
+		rli_log_escape(shown, sizeof(shown), text, strlen(text)));
+	return -EINVAL;
+}
+
 int
 rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def *def, void *arg,
 	     const struct rl_conn_options *options, rl_actor_id *id)
@@ -176,6 +203,7 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		.options = options != NULL ? options : &as_configured,
 		.outbound = true,
 	};
+	char host[RL_URL_MAX];
 	struct url url;
 	int rc;
 
@@ -198,6 +226,14 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 	}
 	if (shard->net->draining) {
 		return -ESHUTDOWN;
+	}
+	if (url.is_tls) {
+		rc = open_tls(shard, text, &setup, host);
+	} else if (setup.options->tls != NULL) {
+		rc = open_refuse_plain(shard, text);
+	}
+	if (rc != 0) {
+		return rc;
 	}
 	setup.is_unix = url.is_unix;
 	rc = open_socket(shard, &url, &setup.options->tcp, &setup.fd);

@@ -26,7 +26,7 @@ recv_is_wanted(const struct conn *conn)
 	if (conn->state != CONN_OPEN) {
 		return conn->state == CONN_FLUSHING || conn->state == CONN_LINGERING;
 	}
-	return !conn->paused && !conn->again;
+	return (!conn->paused && !conn->again) || conn_is_shaking(conn);
 }
 
 /* Automatic pause: an actor that has too much output waiting gets no more input. */
@@ -34,7 +34,7 @@ bool
 rli_conn_recv_is_held(const struct conn *conn)
 {
 	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->state == CONN_OPEN && conn->auto_pause &&
-	       conn->out_bytes > conn->shard->config->send_high_bytes;
+	       conn->out_bytes > conn->shard->config->send_high_bytes && !conn_is_shaking(conn);
 }
 
 /* PATH-2 arm recv. False: the submission queue is full. */
@@ -216,7 +216,8 @@ recv_slice(struct conn *conn, uint16_t id, uint32_t len)
 	struct bufring *bufring = &conn->shard->bufring;
 
 	rli_bufring_lend(bufring, id, len);
-	if (conn->state != CONN_OPEN || conn->actor->life == ACTOR_ENDING || len == 0) {
+	if (conn->state != CONN_OPEN || conn->actor->life == ACTOR_ENDING || len == 0 ||
+	    conn->eof_seen) {
 		counters_add(&conn->shard->counters, bytes_discarded, len);
 		if (!RL_MUTANT(BUFFER_LEAKED)) {
 			rli_bufring_return(bufring, id);
@@ -274,7 +275,7 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		counters_add(&shard->counters, bytes_in, len);
 		conn->bytes_in += len;
 		conn->active_ns = shard->now_ns;
-		if (conn->state == CONN_OPEN) {
+		if (conn->state == CONN_OPEN && conn->tls == NULL) {
 			conn->until_ns = 0; /* the first byte has come */
 		}
 	} else if (res < 0) {

@@ -42,8 +42,8 @@ output_share(const struct chunk_pool *pool)
 }
 
 /* Who holds nothing gets what it asks for, so that a request of somebody who reads always goes. */
-static bool
-output_fits_share(const struct conn *conn, size_t more)
+bool
+rli_conn_send_fits_share(const struct conn *conn, size_t more)
 {
 	return conn->held_bytes == 0 ||
 	       conn->held_bytes + more <= output_share(&conn->shard->send_pool);
@@ -96,8 +96,9 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 	struct chunk *chunk = NULL;
 
 	if (len > room) {
-		chunk = output_fits_share(conn, len - room) ? output_reserve(conn, len - room)
-							    : NULL;
+		chunk = rli_conn_send_fits_share(conn, len - room)
+				? output_reserve(conn, len - room)
+				: NULL;
 		if (chunk == NULL) {
 			return false;
 		}
@@ -183,7 +184,8 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
 		return send_refused(conn, len);
 	}
-	if (!output_append(conn, data, len)) {
+	if (conn->tls != NULL ? !rli_conn_tls_queue(conn, data, len)
+			      : !output_append(conn, data, len)) {
 		return send_starved(conn, len);
 	}
 	rli_conn_mark(conn);
@@ -223,6 +225,9 @@ void
 rli_conn_send_discard(struct conn *conn)
 {
 	RL_ASSERT(op_is_idle(&conn->send));
+	if (conn->tls != NULL) {
+		rli_conn_tls_discard(conn);
+	}
 	output_consume(conn, conn->out_bytes);
 }
 
@@ -359,7 +364,10 @@ rli_conn_send_flush(struct conn *conn)
 	if (conn->stalled) {
 		return rli_op_cancel(shard, &conn->send);
 	}
-	if (conn->out_bytes == 0 || (!op_is_idle(&conn->send) && !RL_MUTANT(TWO_SENDS))) {
+	if (conn->tls != NULL) {
+		rli_conn_tls_flush(conn);
+	}
+	if (conn->out_first == NULL || (!op_is_idle(&conn->send) && !RL_MUTANT(TWO_SENDS))) {
 		return true;
 	}
 	sqe = send_prepare(conn, &bytes);
@@ -445,6 +453,7 @@ rli_conn_send_retry(struct rl_shard *shard)
 {
 	struct list_node *node;
 
+	rli_conn_tls_feed(shard, true);
 	while ((node = list_pop_front(&shard->net->starved)) != NULL) {
 		rli_actor_ready(list_entry(node, struct conn, starved)->actor);
 	}

@@ -67,6 +67,7 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	listener->options = *setup->options;
 	listener->fd = setup->fd;
 	listener->is_unix = setup->is_unix;
+	listener->tls = setup->tls;
 	rli_timer_init(&listener->backoff, TIMER_LISTENER);
 	for (uint32_t i = 0; setup->fd >= 0 && i < shard->config->accepts_in_flight; i++) {
 		struct accept *accept = rli_slab_take(&net->accepts);
@@ -107,6 +108,24 @@ rli_listener_stop(struct rl_shard *shard, uint32_t number, struct control *close
 	(void)rli_wheel_cancel(&shard->wheel,
 			       &listener->backoff); /* false: it was not backing off */
 	shard->net->listeners_dirty = true;
+}
+
+int
+rli_listener_broken(struct rl_shard *shard, uint32_t *number)
+{
+	struct net *net = shard->net;
+
+	for (uint32_t i = 0; net->listeners_broken && i < NET_LISTENERS_MAX; i++) {
+		int error = net->listeners[i].error;
+
+		if (error != 0) {
+			net->listeners[i].error = 0;
+			*number = i;
+			return error;
+		}
+	}
+	net->listeners_broken = false;
+	return 0;
 }
 
 struct control *
@@ -180,7 +199,11 @@ accept_failed(struct accept *accept, int error)
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"a listening socket is broken (%s): it accepts no more",
 			rli_errno_text(error));
-		listener->state = LISTENER_CLOSING;
+		if (listener->state == LISTENER_OPEN) { /* else it was asked to close already */
+			listener->state = LISTENER_CLOSING;
+			listener->error = error;
+			shard->net->listeners_broken = !RL_MUTANT(BROKEN_NOT_TOLD);
+		}
 		break;
 	default:
 		if (listener->errors % ACCEPT_ERRORS == 0 && !RL_MUTANT(ACCEPT_DENIED_SPINS)) {
@@ -232,6 +255,7 @@ listener_connect(struct listener *listener, int fd, uint8_t sqe_flags, const voi
 		.fd = fd,
 		.sqe_flags = sqe_flags,
 		.is_unix = listener->is_unix,
+		.tls = listener->tls,
 	};
 	struct conn *conn;
 	int rc = rli_admit(listener, &addr);

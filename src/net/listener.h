@@ -19,6 +19,7 @@
 #include "shard/shard.h"
 
 struct listener;
+struct tls_context;
 
 /* One accept request; or, while refused_fd is set, the close of a socket that was turned away. */
 struct accept {
@@ -54,8 +55,10 @@ struct listener {
 	uint32_t armed; /* accepts in flight */
 	struct control *closed; /* whom rli_listener_closed() tells; NULL: nobody */
 	int fd; /* -1: the acceptor's */
+	int error; /* why the kernel ended it, for rli_listener_broken(); 0: it did not */
 	uint8_t state; /* enum listener_state */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain */
 };
 
 #define ACCEPT_ERRORS 16 /* in a row: more are no single connection's trouble */
@@ -79,6 +82,7 @@ struct listener_setup {
 	const struct rl_listener_options *options;
 	int fd; /* -1: none, the acceptor has it */
 	bool is_unix;
+	const struct tls_context *tls; /* NULL: plain; until the listener has closed */
 };
 
 /*
@@ -101,6 +105,9 @@ bool rli_listener_adopt(struct rl_shard *shard);
 
 /* Something that came from the acceptor can be dealt with now. */
 bool rli_listener_may_adopt(const struct rl_shard *shard);
+
+/* Why the kernel ended listener @number since the last call, or 0: it ended none. */
+int rli_listener_broken(struct rl_shard *shard, uint32_t *number);
 
 /* A request whose listener has closed since the last call, or NULL. */
 struct control *rli_listener_closed(struct rl_shard *shard);

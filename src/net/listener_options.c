@@ -67,3 +67,25 @@ rli_listener_options_check_url(const struct rl_listener_options *options, bool i
 	}
 	return rli_tcp_options_check_unix(&options->conn.tcp, log);
 }
+
+/* Modes are read and written in octal. */
+int
+rli_listener_options_check_unix(const struct rl_listener_options *options, const struct url *url,
+				const struct log *log)
+{
+	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
+
+	if (options->peer_cred && !url->is_unix) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"options: peer_cred: only Unix sockets have peers that the kernel knows");
+		return -EINVAL;
+	}
+	if (options->unix_mode > 0777 || (options->unix_mode != 0 && !has_file)) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"options: unix_mode = %#o: must be 0 (by the umask), or 01 to 0777 for the "
+			"file of a unix:/path",
+			options->unix_mode);
+		return -EINVAL;
+	}
+	return 0;
+}

@@ -10,6 +10,7 @@
 #include <ringline/listener.h>
 
 #include "base/log.h"
+#include "net/url.h"
 
 /* 0, or -EINVAL after one ERROR line that names the option, its value and its range. */
 int rli_listener_options_check(const struct rl_listener_options *options, const struct log *log);
@@ -17,5 +18,9 @@ int rli_listener_options_check(const struct rl_listener_options *options, const 
 /* The same, now that the URL is known. */
 int rli_listener_options_check_url(const struct rl_listener_options *options, bool is_unix,
 				   const struct log *log);
+
+/* What only Unix sockets have, and what only those with a file have. */
+int rli_listener_options_check_unix(const struct rl_listener_options *options,
+				    const struct url *url, const struct log *log);
 
 #endif

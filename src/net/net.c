@@ -22,6 +22,7 @@ rli_net_init(struct rl_shard *shard)
 	list_init(&net->dirty);
 	list_init(&net->parked);
 	list_init(&net->starved);
+	list_init(&net->tls_starved);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
 	if (rc == 0) {
 		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
@@ -36,6 +37,12 @@ rli_net_init(struct rl_shard *shard)
 	if (rc == 0) {
 		rc = rli_peers_init(&net->peers, config->conns_max);
 	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->tlses, sizeof(struct conn_tls), config->conns_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->tls_buffers, TLS_PLAIN_MAX, 1);
+	}
 	return rc;
 }
 
@@ -49,6 +56,9 @@ rli_net_fini(struct rl_shard *shard)
 	rli_slab_fini(&net->pendings);
 	rli_slab_fini(&net->accepts);
 	rli_peers_fini(&net->peers);
+	rli_slab_fini(&net->tlses);
+	rli_slab_fini(&net->tls_buffers);
+	rli_conn_tls_fini(net);
 }
 
 /* False: @conn wants another look, in this turn's successor and without a wait in between. */
@@ -115,6 +125,10 @@ rli_net_flush(struct rl_shard *shard)
 	struct list_node *node;
 	bool done = true;
 
+	net->tls_steps = 0;
+	if (!list_is_empty(&net->tls_starved)) {
+		rli_conn_tls_feed(shard, false);
+	}
 	/* what this turn's handlers queued leaves with one enter */
 	list_init(&batch);
 	list_splice_back(&batch, &net->dirty);

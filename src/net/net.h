@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "base/slab.h"
+#include "net/conn_tls.h"
 #include "net/listener.h"
 #include "net/peers.h"
 #include "shard/shard.h"
@@ -36,10 +37,13 @@ struct net {
 	struct slab pendings; /* what actors left unconsumed */
 	struct slab accepts;
 	struct peers peers; /* counted for listeners that limit them */
+	struct slab tlses; /* struct conn_tls */
+	struct slab tls_buffers; /* one */
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */
 	struct list starved; /* connections that wait for send memory, likewise */
+	struct list tls_starved; /* connections that have no room to make a record of what waits */
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
@@ -53,8 +57,15 @@ struct net {
 	uint32_t starved_refused; /* of those, since then */
 	uint32_t feeds; /* counts the flushes */
 	uint32_t chunks_home; /* send chunks given back since the last flush */
+	uint8_t *
+		tls_buffer; /* where one delivery is decrypted to; NULL before the first needs it */
+	uint32_t tls_shaking; /* handshakes under way */
+	uint32_t tls_steps; /* of handshakes, in this turn */
+	uint32_t tls_clients_count;
+	struct tls_client tls_clients[TLS_CLIENTS_MAX];
 	bool draining;
 	bool listeners_dirty;
+	bool listeners_broken; /* rli_listener_broken() has something to tell */
 	bool handover_over; /* nothing comes from the acceptor any more */
 	bool lookups_asked; /* there may be too few workers for them */
 	struct log_limit limit_accept;

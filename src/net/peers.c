@@ -31,7 +31,7 @@ rli_peers_init(struct peers *peers, uint32_t conns_max)
 	peers->reserved_bytes = buckets * sizeof(struct peer *);
 	peers->enabled = false;
 	if (rc == 0) {
-		peers->buckets = rli_host_pages_reserve(peers->reserved_bytes);
+		peers->buckets = (struct peer **)rli_host_pages_reserve(peers->reserved_bytes);
 		rc = peers->buckets != NULL ? 0 : -ENOMEM;
 	}
 	return rc;
@@ -41,7 +41,7 @@ void
 rli_peers_fini(struct peers *peers)
 {
 	rli_slab_fini(&peers->slab);
-	rli_host_pages_release(peers->buckets, peers->reserved_bytes);
+	rli_host_pages_release((void *)peers->buckets, peers->reserved_bytes);
 	peers->buckets = NULL;
 }
 
@@ -53,7 +53,7 @@ rli_peers_enable(struct peers *peers)
 	if (peers->enabled) {
 		return 0;
 	}
-	rc = rli_host_pages_commit(peers->buckets, peers->reserved_bytes);
+	rc = rli_host_pages_commit((void *)peers->buckets, peers->reserved_bytes);
 	if (rc == 0) {
 		peers->hash_key = hash_key_random();
 		peers->enabled = true;

@@ -248,8 +248,8 @@ sys_unix_ask(const struct url *url)
 int
 rli_sys_unix_unlink_stale(const struct url *url)
 {
-	struct sys_file file;
-	struct sys_file now;
+	struct sys_file file = { 0 };
+	struct sys_file now = { 0 };
 	int rc;
 
 	if (!sys_unix_has_file(url)) {

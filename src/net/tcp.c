@@ -6,10 +6,8 @@
 #include "net/tcp.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/assert.h"
 
@@ -115,18 +113,18 @@ rli_tcp_settings_conn(struct tcp_settings *settings, const struct rl_tcp_options
 	if (options->nodelay == RL_CONN_OFF) {
 		/* every socket has it on from its birth: see sys.h */
 		settings_add(settings, &(struct tcp_setting){ .name = "tcp.nodelay",
-							      .level = IPPROTO_TCP,
+							      .level = SOL_TCP,
 							      .option = TCP_NODELAY });
 	}
-	settings_add_number(settings, "tcp.keepalive_idle_s", IPPROTO_TCP, TCP_KEEPIDLE,
+	settings_add_number(settings, "tcp.keepalive_idle_s", SOL_TCP, TCP_KEEPIDLE,
 			    options->keepalive_idle_s);
-	settings_add_number(settings, "tcp.keepalive_interval_s", IPPROTO_TCP, TCP_KEEPINTVL,
+	settings_add_number(settings, "tcp.keepalive_interval_s", SOL_TCP, TCP_KEEPINTVL,
 			    options->keepalive_interval_s);
-	settings_add_number(settings, "tcp.keepalive_count", IPPROTO_TCP, TCP_KEEPCNT,
+	settings_add_number(settings, "tcp.keepalive_count", SOL_TCP, TCP_KEEPCNT,
 			    options->keepalive_count);
 	settings_add_number(settings, "tcp.keepalive_idle_s", SOL_SOCKET, SO_KEEPALIVE,
 			    options->keepalive_idle_s != 0);
-	settings_add_number(settings, "tcp.user_timeout_ms", IPPROTO_TCP, TCP_USER_TIMEOUT,
+	settings_add_number(settings, "tcp.user_timeout_ms", SOL_TCP, TCP_USER_TIMEOUT,
 			    options->user_timeout_ms);
 	settings_add_number(settings, "tcp.recv_buffer_bytes", SOL_SOCKET, SO_RCVBUF,
 			    options->recv_buffer_bytes);
@@ -139,9 +137,9 @@ void
 rli_tcp_settings_listener(struct tcp_settings *settings, const struct rl_listener_options *options)
 {
 	rli_tcp_settings_conn(settings, &options->conn.tcp);
-	settings_add_number(settings, "defer_accept_s", IPPROTO_TCP, TCP_DEFER_ACCEPT,
+	settings_add_number(settings, "defer_accept_s", SOL_TCP, TCP_DEFER_ACCEPT,
 			    options->defer_accept_s);
-	settings_add_number(settings, "fastopen_queue", IPPROTO_TCP, TCP_FASTOPEN,
+	settings_add_number(settings, "fastopen_queue", SOL_TCP, TCP_FASTOPEN,
 			    options->fastopen_queue);
 }
 

@@ -318,9 +318,24 @@ rli_url_parse(struct url *url, const char *text, enum url_use use, const struct 
 		return url_parse_unix(&parser, rest);
 	}
 	if (url_skip(&rest, "tls://")) {
-		return url_refuse(&parser, (struct url_part){ text, 6 }, "is not built yet");
+		url->is_tls = true;
+		return url_parse_tcp(&parser, rest);
 	}
-	return url_refuse(&parser, rest, "is neither tcp://HOST:PORT, unix:/path nor unix:@name");
+	return url_refuse(&parser, rest,
+			  "is neither tcp://HOST:PORT, tls://HOST:PORT, unix:/path nor unix:@name");
+}
+
+void
+rli_url_host(const char *text, char out[RL_URL_MAX])
+{
+	const char *host = strstr(text, "//");
+	size_t len;
+
+	RL_ASSERT(host != NULL);
+	host += 2;
+	host += *host == '[' ? 1 : 0;
+	len = host[-1] == '[' ? strcspn(host, "]%") : strcspn(host, ":");
+	(void)snprintf(out, RL_URL_MAX, "%.*s", (int)len, host);
 }
 
 void
@@ -359,20 +374,22 @@ void
 rli_url_format(const struct url *url, char out[RL_URL_MAX])
 {
 	const union url_sockaddr *addr = &url->sockaddr;
+	const char *scheme = url->is_tls ? "tls" : "tcp";
 	char host[INET6_ADDRSTRLEN] = "";
 	char scope[12] = "";
 
 	switch (addr->sa.sa_family) {
 	case AF_INET:
 		(void)inet_ntop(AF_INET, &addr->in.sin_addr, host, sizeof(host)); /* it has room */
-		(void)snprintf(out, RL_URL_MAX, "tcp://%s:%u", host, ntohs(addr->in.sin_port));
+		(void)snprintf(out, RL_URL_MAX, "%s://%s:%u", scheme, host,
+			       ntohs(addr->in.sin_port));
 		break;
 	case AF_INET6:
 		(void)inet_ntop(AF_INET6, &addr->in6.sin6_addr, host, sizeof(host)); /* likewise */
 		if (addr->in6.sin6_scope_id != 0) {
 			(void)snprintf(scope, sizeof(scope), "%%%u", addr->in6.sin6_scope_id);
 		}
-		(void)snprintf(out, RL_URL_MAX, "tcp://[%s%s]:%u", host, scope,
+		(void)snprintf(out, RL_URL_MAX, "%s://[%s%s]:%u", scheme, host, scope,
 			       ntohs(addr->in6.sin6_port));
 		break;
 	case AF_UNIX:

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * URLs: tcp://HOST:PORT, unix:/path, unix:@abstract; IPv6 hosts in brackets. HOST is numeric, or a
- * name where one connects, or `*` where one listens: all IPv4 addresses, 0.0.0.0. ([::] is all IPv6
- * addresses, and the IPv4 ones too where net.ipv6.bindv6only is 0.) A scope is numeric as well:
- * [fe80::1%2].
+ * URLs: tcp://HOST:PORT, tls://HOST:PORT, unix:/path, unix:@abstract; IPv6 hosts in brackets. HOST
+ * is numeric, or a name where one connects, or `*` where one listens: all IPv4 addresses, 0.0.0.0.
+ * ([::] is all IPv6 addresses, and the IPv4 ones too where net.ipv6.bindv6only is 0.) A scope is
+ * numeric as well: [fe80::1%2].
  */
 #ifndef RINGLINE_NET_URL_H
 #define RINGLINE_NET_URL_H
@@ -39,6 +39,7 @@ struct url {
 	socklen_t len;
 	in_port_t port; /* of a name, in network order */
 	bool is_unix;
+	bool is_tls;
 	uint16_t mode; /* of the file that a listener's path makes; 0: as the umask has it */
 	char host[URL_HOST_MAX + 1]; /* the name as it was written; "": the host is numeric */
 };
@@ -50,9 +51,14 @@ enum url_use {
 
 /*
  * Parse @text. 0 or -EINVAL, with one ERROR line that quotes (escaped) the offending part and says
- * what is expected. `*` and port 0 are for URL_LISTEN only; tls:// says that it is not built yet.
+ * what is expected. `*` and port 0 are for URL_LISTEN only.
  */
 int rli_url_parse(struct url *url, const char *text, enum url_use use, const struct log *log);
+
+/*
+ * The host of a tcp:// or tls:// URL that was parsed, as written, without brackets and scope.
+ */
+void rli_url_host(const char *text, char out[RL_URL_MAX]);
 
 /* The host is a name: rli_url_set_address() makes an address of it. */
 static inline bool

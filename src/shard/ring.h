@@ -47,6 +47,13 @@ struct ring_wait {
  */
 int rli_ring_open(struct ring **out, const struct ring_options *options, const struct log *log);
 
+/*
+ * On the ring's own thread, when all that is registered with it is: fence it (shard/ring_fence.h)
+ * and let requests in, which it refuses until then. A kernel that can't fence it gets one WARN
+ * line, and the feature is gone. 0, or a negative errno after one ERROR line.
+ */
+int rli_ring_enable(struct ring *ring, int shard, const struct log *log);
+
 /* On the ring's own thread: unregister the file table and the ring descriptor. */
 void rli_ring_detach(struct ring *ring);
 

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/host.h"
+#include "shard/ring_fence.h"
 
 struct ring {
 	struct io_uring uring;
@@ -44,6 +45,9 @@ ring_setup(int *fd, struct io_uring_params *params, const struct ring_options *o
 		.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER,
 		.cq_entries = options->cq_entries,
 	};
+	if (!(options->without & RL_FEATURE_RESTRICTIONS)) {
+		params->flags |= IORING_SETUP_R_DISABLED; /* part of the floor, Linux 5.10 */
+	}
 	for (size_t i = 0; i < SETUP_OPTIONS; i++) {
 		params->flags |= features & setup_options[i].feature
 					 ? setup_options[i].flags
@@ -204,7 +208,7 @@ rli_ring_open(struct ring **out, const struct ring_options *options, const struc
 		ring->features |= RL_FEATURE_MIN_WAIT;
 	}
 	/* older than the floor: nothing to probe, and a refusal is made good by shard/wake.c */
-	ring->features |= RL_FEATURE_MSG_RING & ~options->without;
+	ring->features |= (RL_FEATURE_MSG_RING | RL_FEATURE_RESTRICTIONS) & ~options->without;
 	*out = ring;
 	return 0;
 
@@ -214,6 +218,58 @@ out_free:
 		rli_host_pages_release(ring, ring_struct_bytes());
 	}
 	return rc;
+}
+
+/* liburing 2.3 declares what these two need, and does not export it. */
+static int
+ring_register(struct ring *ring, unsigned op, const void *arg, uint32_t count)
+{
+	int rc = (int)syscall(__NR_io_uring_register, ring->uring.ring_fd, op, arg, count);
+
+	return rc < 0 ? -errno : rc;
+}
+
+/* An allow list; whatever it does not name is refused. */
+static int
+ring_restrict(struct ring *ring)
+{
+#define FENCE_OP(op)	   { .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = (op) },
+#define FENCE_REGISTER(op) { .opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = (op) },
+	struct io_uring_restriction fence[] = {
+		RING_FENCE_OPS(FENCE_OP) RING_FENCE_REGISTERS(FENCE_REGISTER){
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+			.sqe_flags = RING_FENCE_FLAGS },
+	};
+
+	return ring_register(ring, IORING_REGISTER_RESTRICTIONS, fence,
+			     sizeof(fence) / sizeof(fence[0]));
+}
+
+int
+rli_ring_enable(struct ring *ring, int shard, const struct log *log)
+{
+	int rc;
+
+	if (!(ring->features & RL_FEATURE_RESTRICTIONS)) {
+		return 0; /* it was never disabled */
+	}
+	rc = ring_restrict(ring);
+	if (rc < 0) {
+		ring->features &= ~(uint32_t)RL_FEATURE_RESTRICTIONS;
+		rli_log(log, RL_LOG_WARN, shard,
+			"can't restrict the ring to the requests that it needs (%s); going on "
+			"without",
+			rli_errno_text(rc));
+	}
+	rc = ring_register(ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+	if (rc < 0) {
+		rli_log(log, RL_LOG_ERROR, shard,
+			"can't enable the ring (%s): see io_uring_register(2), and allow it in the "
+			"container's seccomp profile",
+			rli_errno_text(rc));
+		return rc;
+	}
+	return 0;
 }
 
 void

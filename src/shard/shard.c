@@ -118,6 +118,11 @@ rli_shard_open(struct rl_shard *shard, uint32_t files_max)
 			"lower recv_buffers, or raise the memory or RLIMIT_MEMLOCK limit",
 			config->recv_buffers, config->recv_buffer_bytes, rli_errno_text(rc));
 		rli_shard_detach(shard);
+		return rc;
+	}
+	rc = rli_ring_enable(shard->ring, (int)shard->id, shard->log);
+	if (rc != 0) {
+		rli_shard_detach(shard);
 	}
 	return rc;
 }

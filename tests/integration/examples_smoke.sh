@@ -177,9 +177,7 @@ check_usage()
 	complains 2 "--seconds: '0' is not" supervise --seconds 0
 	complains 2 "--shards: '1' is not" ping_pong --shards 1
 	complains 1 "no schedstat of a process 2147483647" echo_bench --server-pid 2147483647
-	complains 1 '"tls://" is not built yet' echo_server --listen tls://127.0.0.1:0
-	complains 1 '"tls://" is not built yet' echo_client --connect tls://127.0.0.1:1
-	complains 1 '"tls://" is not built yet' echo_bench --connect tls://127.0.0.1:1
+	complains 1 'tls:// needs options.conn.tls' echo_server --listen tls://127.0.0.1:0
 	run 1 connect_echo --connect tcp://localhost:0 </dev/null
 	grep -q '"0" is not a port to connect to' "$tmp/err" || fail "connect_echo: port 0 is fine"
 	complains 1 "is neither a numeric host nor a host name" echo_client --connect tcp://127.1:7

@@ -186,6 +186,7 @@ rig_without(void)
 		{ "min_wait", RL_FEATURE_MIN_WAIT },
 		{ "fixed_files", RL_FEATURE_FIXED_FILES },
 		{ "msg_ring", RL_FEATURE_MSG_RING },
+		{ "restrictions", RL_FEATURE_RESTRICTIONS },
 	};
 	const char *text = getenv("RL_TEST_WITHOUT");
 	uint32_t without = 0;

@@ -437,7 +437,7 @@ connect_to_a_bad_url_is_refused_with_one_line(void **state)
 		"tcp://1.2.3.4:65536",
 		"unix:",
 		"unix:relative",
-		"tls://1.2.3.4:1",
+		"tls://localhost",
 		"http://1.2.3.4:1",
 		"tcp://[::1:80",
 		"tcp://127.0.0.1:8x",

@@ -11,7 +11,6 @@
  */
 #include "client.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>

@@ -340,7 +340,7 @@ open_with_a_bad_url_is_refused_with_one_line(void **state)
 		{ "unix:", "" },
 		{ "unix:@", "@" },
 		{ "unix:relative/path", "relative/path" },
-		{ "tls://127.0.0.1:1", "tls://" },
+		{ "tls://localhost:1", "localhost" },
 		{ "udp://127.0.0.1:1", "udp://127.0.0.1:1" },
 		{ "tcp://127.0.0.1:\n80", "\\x0a80" },
 	};

@@ -17,15 +17,22 @@
 
 enum {
 	KIND_END = RL_MSG_USER,
+	KIND_AWAIT,
+	KIND_FIND, /* and await who is found */
 };
 
 enum {
 	MARK_DOWN,
 	MARK_ERROR,
+	MARK_REPLY,
+	MARK_REFUSED, /* errnos, added up */
+	MARK_LISTENER, /* its id */
+	MARK_PORT,
 };
 
 static char front_url[RL_URL_MAX];
 static struct rl_listener_def front;
+static const struct rl_listener_def nothing; /* an owner that has no listener */
 
 /* A free port; the next test gets another one. */
 static void
@@ -98,6 +105,30 @@ struct owner {
 static const struct rl_listener_def *owned;
 
 static int
+owner_await(struct rl_actor *self, rl_actor_id listener)
+{
+	struct rl_request request = { .to = listener, .kind = RL_LISTENER_AWAIT, .timeout_ns = -1 };
+
+	return rl_actor_request(self, &request, NULL);
+}
+
+static void
+owner_answered(struct owner *owner, const struct rl_msg *msg)
+{
+	struct probe *probe = owner->probe;
+	const struct rl_listening *listening = msg->reply.data;
+
+	if (msg->kind == RL_MSG_REPLY_FAILED) {
+		probe_add(probe, &probe->marks[MARK_REFUSED], (uint64_t)-msg->reply_failed.error);
+		return;
+	}
+	PROBE_EXPECT(probe, msg->len == sizeof(*listening));
+	atomic_store(&probe->marks[MARK_LISTENER], listening->id.private_bits);
+	atomic_store(&probe->marks[MARK_PORT], listening->port);
+	probe_add(probe, &probe->marks[MARK_REPLY], 1);
+}
+
+static int
 owner_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
 	struct owner *owner = rl_actor_state(self);
@@ -109,13 +140,29 @@ owner_receive(struct rl_actor *self, const struct rl_msg *msg)
 		probe_add(owner->probe, &owner->probe->marks[MARK_DOWN], 1);
 		return 0;
 	}
+	if (msg->kind == RL_MSG_REPLY || msg->kind == RL_MSG_REPLY_FAILED) {
+		owner_answered(owner, msg);
+		return 0;
+	}
 	(void)probe_note(self, msg);
 	switch (msg->kind) {
 	case RL_MSG_START:
+		if (owned == &nothing) {
+			return 0;
+		}
 		rc = rl_actor_spawn(self, &rl_listener, (void *)(uintptr_t)owned, &owner->listener);
-		return rc != 0 ? rc : rl_actor_monitor(self, owner->listener, NULL);
+		rc = rc != 0 ? rc : rl_actor_monitor(self, owner->listener, NULL);
+		return rc != 0 ? rc : owner_await(self, owner->listener);
 	case KIND_END:
 		return rl_actor_stop(self, owner->listener);
+	case KIND_AWAIT:
+		return owner_await(self, owner->listener);
+	case KIND_FIND:
+		if (rl_actor_find(self, "the front", &owner->listener) != 0) {
+			probe_add(owner->probe, &owner->probe->marks[MARK_REFUSED], 1);
+			return 0;
+		}
+		return owner_await(self, owner->listener);
 	default:
 		return RL_ACTOR_UNHANDLED;
 	}
@@ -168,6 +215,8 @@ listener_actor_that_can_not_listen_ends_with_the_errno(void **state)
 	own(rig, &front);
 	rig_await(rig, rig->probes[1].marks[MARK_DOWN], 1);
 	assert_int_equal(rig->probes[1].marks[MARK_ERROR], EADDRINUSE);
+	rig_await(rig, rig->probes[1].marks[MARK_REFUSED], ENOENT); /* who waited for it */
+	assert_int_equal(rig->probes[1].marks[MARK_REPLY], 0);
 	rig_assert_logged(rig, "another program listens there");
 	own(rig, NULL);
 	rig_await(rig, rig->probes[1].marks[MARK_DOWN], 2);
@@ -228,6 +277,179 @@ listener_actor_is_restarted_with_its_siblings(void **state)
 	rig_end(rig);
 }
 
+/* The port is the kernel's choice: only who is told can know it. */
+static void
+listener_actor_answers_when_it_listens(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[1];
+	static const char any_port[] = "tcp://127.0.0.1:0";
+	char url[RL_URL_MAX];
+	int fd;
+
+	front_choose(rig);
+	front.url = any_port;
+	rig_start(rig, RL_CONFIG());
+	own(rig, &front);
+	rig_await(rig, probe->marks[MARK_REPLY], 1);
+	(void)snprintf(front_url, sizeof(front_url), "tcp://127.0.0.1:%u",
+		       (unsigned)probe->marks[MARK_PORT]);
+	assert_int_equal(
+		rl_listener_url(rig->sys, (rl_listener_id){ probe->marks[MARK_LISTENER] }, url), 0);
+	assert_string_equal(url, front_url);
+	fd = client_dial(front_url); /* at once: it listens */
+	served(fd);
+	client_close(fd);
+	rig_tell(rig, probe, KIND_AWAIT); /* and who asks later is answered then */
+	rig_await(rig, probe->marks[MARK_REPLY], 2);
+	rig_tell(rig, probe, KIND_END);
+	rig_await(rig, probe->marks[MARK_DOWN], 1);
+	rig_tell(rig, probe, KIND_AWAIT);
+	rig_await(rig, probe->marks[MARK_REFUSED], ENOENT);
+	rig_await(rig, rig->probes[0].stops, rig->probes[0].starts);
+	rig_end(rig);
+}
+
+/* Found by its name on another shard, also when it is another one after a restart. */
+static void
+listener_actor_is_found_by_its_name(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[1];
+	struct rl_child_def children[] = {
+		{ .name = "sibling", .def = &sibling_def, .arg = &rig->probes[2] },
+		{ .name = "front", .def = &rl_listener, .arg = &front },
+	};
+	struct rl_supervisor_def supervisor = {
+		.name = "all",
+		.strategy = RL_ONE_FOR_ALL,
+		.backoff_min_ns = RL_MS(1),
+		.children = children,
+		.children_count = RIG_COUNT(children),
+	};
+
+	rig->restless = true; /* the last restart is under way */
+	front_choose(rig);
+	front.name = "the front";
+	rig_start(rig, RL_CONFIG());
+	own(rig, &nothing);
+	assert_int_equal(rl_system_spawn(rig->sys, 0, &rl_supervisor, &supervisor, NULL), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		rig_await(rig, rig->probes[2].starts, i + 1);
+		while (probe->marks[MARK_REPLY] == i) { /* its name may be on its way */
+			rig_tell(rig, probe, KIND_FIND);
+			rig_let_pass(rig, 1);
+		}
+		rig_tell(rig, &rig->probes[2], KIND_END);
+	}
+	rig_end(rig);
+}
+
+/* It is refused its name, and does not listen without. */
+static void
+listener_actor_whose_name_is_taken_ends(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[1];
+	struct rl_listener_def other;
+
+	front_choose(rig);
+	front.name = "the front";
+	other = front;
+	other.url = "tcp://127.0.0.1:0";
+	rig_start(rig, RL_CONFIG());
+	own(rig, &front);
+	rig_await(rig, probe->marks[MARK_REPLY], 1);
+	own(rig, &other);
+	rig_await(rig, probe->marks[MARK_DOWN], 1);
+	assert_int_equal(probe->marks[MARK_ERROR], EEXIST);
+	rig_assert_logged(rig, "a listener can't have its name");
+	rig_end(rig);
+}
+
+/* Somebody shuts the listening sockets of this process down. Returns how many there were. */
+static uint32_t
+sockets_break(void)
+{
+	uint32_t count = 0;
+
+	for (int fd = 3; fd < 1024; fd++) {
+		int listens = 0;
+		socklen_t len = sizeof(listens);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens) {
+			assert_int_equal(shutdown(fd, SHUT_RD), 0);
+			count++;
+		}
+	}
+	return count;
+}
+
+/* A line for each shard that saw it, and none any more once the next one listens. */
+static void
+forget_lines(struct rig *rig)
+{
+	(void)pthread_mutex_lock(&rig->log.lock);
+	assert_non_null(strstr(rig->log.text, "a listening socket is broken"));
+	rig->log.lines = 0;
+	(void)pthread_mutex_unlock(&rig->log.lock);
+}
+
+/* It ends, with the errno, and is closed on all shards: another one can listen there. */
+static void
+listener_actor_that_the_kernel_ends_ends(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[1];
+
+	front_choose(rig);
+	rig_start(rig, RL_CONFIG());
+	own(rig, &front);
+	for (uint64_t i = 0; i < 3; i++) {
+		int fd;
+
+		rig_await(rig, probe->marks[MARK_REPLY], i + 1);
+		fd = client_dial(front_url);
+		served(fd);
+		assert_true(sockets_break() > 0);
+		rig_await(rig, probe->marks[MARK_DOWN], i + 1);
+		assert_int_equal(probe->marks[MARK_ERROR], (i + 1) * EINVAL);
+		served(fd); /* its connections live on */
+		client_close(fd);
+		own(rig, &front);
+	}
+	rig_await(rig, probe->marks[MARK_REPLY], 4);
+	forget_lines(rig);
+	rig_await(rig, rig->probes[0].stops, rig->probes[0].starts);
+	rig_end(rig);
+}
+
+/* Under a supervisor it listens again. */
+static void
+listener_actor_that_the_kernel_ends_is_restarted(void **state)
+{
+	struct rig *rig = *state;
+	struct rl_child_def child = { .name = "front", .def = &rl_listener, .arg = &front };
+	struct rl_supervisor_def supervisor = {
+		.name = "one",
+		.backoff_min_ns = RL_MS(1),
+		.children = &child,
+		.children_count = 1,
+	};
+
+	front_choose(rig);
+	rig_start(rig, RL_CONFIG());
+	assert_int_equal(rl_system_spawn(rig->sys, 0, &rl_supervisor, &supervisor, NULL), 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		client_close(dial_patiently(rig));
+		assert_true(sockets_break() > 0); /* from here on clients are refused */
+	}
+	client_close(dial_patiently(rig));
+	forget_lines(rig);
+	rig_await(rig, rig->probes[0].stops, rig->probes[0].starts);
+	rig_end(rig);
+}
+
 /* Whatever has become of the opening by then. */
 static void
 drain_in_the_middle_of_opening_ends(void **state)
@@ -250,6 +472,11 @@ main(void)
 		rig_case(listener_actor_listens_until_it_ends),
 		rig_case(listener_actor_that_can_not_listen_ends_with_the_errno),
 		rig_case(listener_actor_is_restarted_with_its_siblings),
+		rig_case(listener_actor_answers_when_it_listens),
+		rig_case(listener_actor_is_found_by_its_name),
+		rig_case(listener_actor_whose_name_is_taken_ends),
+		rig_case(listener_actor_that_the_kernel_ends_ends),
+		rig_case(listener_actor_that_the_kernel_ends_is_restarted),
 		rig_case(drain_in_the_middle_of_opening_ends),
 	};
 

@@ -14,7 +14,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define FDS_MAX 4096
 

@@ -332,10 +332,10 @@ option_that_does_not_fit_is_refused_by_name(void **state)
 		struct rl_listener_options options;
 		const char *says;
 	} wrong[] = {
-		{ "unix:/tmp/ringline-mode", { .unix_mode = 01000 }, "unix_mode must be 0" },
-		{ "unix:@ringline-mode", { .unix_mode = 0600 }, "unix_mode is for the file" },
-		{ "tcp://127.0.0.1:0", { .unix_mode = 0600 }, "unix_mode is for the file" },
-		{ "tcp://127.0.0.1:0", { .peer_cred = true }, "peer_cred is for Unix sockets" },
+		{ "unix:/tmp/ringline-mode", { .unix_mode = 01000 }, "unix_mode = 01000" },
+		{ "unix:@ringline-mode", { .unix_mode = 0600 }, "unix_mode = 0600: must be 0" },
+		{ "tcp://127.0.0.1:0", { .unix_mode = 0600 }, "unix_mode = 0600: must be 0" },
+		{ "tcp://127.0.0.1:0", { .peer_cred = true }, "peer_cred: only Unix sockets" },
 	};
 	struct rig *rig = *state;
 

@@ -32,7 +32,7 @@ struct sim_check_limits {
 };
 
 void sim_check_limits_reset(void);
-void sim_check_limits_set(const struct sim_check_limits *limits);
+void sim_check_limits_set(const struct sim_check_limits *set);
 void sim_check_limits_turn_end(const struct rl_shard *shard);
 
 /* Asleep with something to do. */

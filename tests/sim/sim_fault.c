@@ -109,6 +109,7 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_PEER_STORM] = { "peer_storm", 4000 },
 	[FAULT_PEER_TALKS_ON] = { "peer_talks_on", 8000 },
 	[FAULT_SPIN_TURN] = { "spin_turn", 16000 },
+	[FAULT_LISTENER_BREAKS] = { "listener_breaks", 24000 },
 };
 
 uint64_t sim_fault_fired[SIM_FAULTS];

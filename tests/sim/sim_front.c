@@ -2,12 +2,19 @@
 #include "sim_front.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include <ringline/ringline.h>
 
+#include "net/acceptor.h"
+#include "net/net.h"
+
 #include "sim_actor.h"
 #include "sim_harness.h"
+#include "sim_kernel.h"
 #include "sim_world.h"
+
+#define FRONT_PORT 9101 /* as in their URLs */
 
 /* It lives for a while, mostly short, as long as there are faults. */
 static int
@@ -51,16 +58,81 @@ static const struct rl_supervisor_def front_def = {
 	.children_count = sizeof(children) / sizeof(children[0]),
 };
 
+/* Without the last one, which never comes to rest. */
+static const struct rl_supervisor_def calm_def = {
+	.name = "calm",
+	.strategy = RL_REST_FOR_ONE,
+	.restarts_max = -1,
+	.backoff_min_ns = RL_MS(1),
+	.backoff_max_ns = RL_MS(20),
+	.children = children,
+	.children_count = sizeof(children) / sizeof(children[0]) - 1,
+};
+
 void
 sim_front_spawn(void)
 {
+	const struct rl_supervisor_def *def = sim_coin() ? &front_def : &calm_def;
 	uint32_t shard = (uint32_t)sim_below(sim_config()->shards);
 	int rc;
 
 	if (sim_below(4) != 0) {
 		return;
 	}
-	rc = rl_system_spawn(sim_system(), shard, &rl_supervisor, (void *)(uintptr_t)&front_def,
-			     NULL);
+	rc = rl_system_spawn(sim_system(), shard, &rl_supervisor, (void *)(uintptr_t)def, NULL);
 	sim_check(rc == 0 || rc == -ENOMEM || rc == -ENOBUFS, "rl_system_spawn() answered %d", rc);
+}
+
+static bool
+front_has(const struct sk_sock *sock)
+{
+	if (sock->state != SK_LISTEN) {
+		return false;
+	}
+	return sock->is_unix ? memcmp(sock->local.un.sun_path, "\0front", 6) == 0
+			     : sk_addr_port(&sock->local) == FRONT_PORT;
+}
+
+void
+sim_front_break(void)
+{
+	struct sk_sock *found = NULL;
+	struct list_node *node;
+	uint32_t count = 0;
+
+	for (node = sk.socks.head.next; node != &sk.socks.head; node = node->next) {
+		struct sk_sock *sock = list_entry(node, struct sk_sock, node);
+
+		if (front_has(sock) && sim_below(++count) == 0) {
+			found = sock;
+		}
+	}
+	if (found != NULL && sim_fault(FAULT_LISTENER_BREAKS)) {
+		sk_listener_break(found);
+	}
+}
+
+static void
+front_check_listens(uint32_t number)
+{
+	const struct acceptor *acceptor = sim_system()->acceptor;
+
+	sim_check(acceptor == NULL || acceptor->listeners[number].fd >= 0,
+		  "a listener's actor has outlived the acceptor's socket");
+	for (uint32_t i = 0; i < sim_config()->shards; i++) {
+		sim_check(sim_on(i)->net->listeners[number].state == LISTENER_OPEN,
+			  "a listener's actor has outlived the socket of shard %u", i);
+	}
+}
+
+void
+sim_front_check(void)
+{
+	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
+		const struct clerk_job *job = &sim_system()->clerk.jobs[i];
+
+		if (job->state == CLERK_OPEN) {
+			front_check_listens(id_slot(job->id.private_bits));
+		}
+	}
 }

@@ -9,4 +9,10 @@
 /* Some of them, on some shard, or none. */
 void sim_front_spawn(void);
 
+/* At times somebody shuts one of their sockets down. */
+void sim_front_break(void);
+
+/* When all is at rest: each of them that is there listens everywhere. */
+void sim_front_check(void);
+
 #endif

@@ -203,6 +203,7 @@ struct ring {
 	uint64_t min_ns;
 	bool asleep;
 	bool was_late; /* the last enter held work back */
+	bool disabled; /* nothing may be submitted yet */
 	bool detached;
 	bool over; /* its thread has ended */
 	uint32_t files_left; /* slots that were still taken when the ring was detached */
@@ -294,6 +295,8 @@ int sk_shutdown(struct sk_sock *sock, int how);
 void sk_reset(struct sk_sock *sock);
 /* An error of the network: this side is dead, the peer learns it when it writes. */
 void sk_break(struct sk_sock *sock, int error);
+/* A listener is shut down by somebody: from here on an accept is -EINVAL. */
+void sk_listener_break(struct sk_sock *listener);
 /* The last reference went: FIN or RST. Called by sk_file_put(). */
 void sk_sock_release(struct sk_sock *sock);
 bool sk_readable(const struct sk_sock *sock);

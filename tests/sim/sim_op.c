@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "shard/op.h"
+#include "shard/ring_fence.h"
 
 #include "sim_kernel.h"
 
@@ -381,11 +382,22 @@ op_start(struct sk_op *op)
 	}
 }
 
+static bool
+op_is_fenced_off(const struct ring *ring, const struct io_uring_sqe *sqe)
+{
+	return ring->features & RL_FEATURE_RESTRICTIONS &&
+	       (!ring_fence_has_op(sqe->opcode) || (sqe->flags & ~RING_FENCE_FLAGS) != 0);
+}
+
 void
 sk_op_issue(struct ring *ring, const struct io_uring_sqe *sqe, const struct io_uring_sqe *next)
 {
 	struct sk_op *op = op_new(ring, sqe);
 
+	if (op_is_fenced_off(ring, sqe)) {
+		sk_op_finish(op, -EACCES, 0);
+		return;
+	}
 	if (op_needs_file(sqe)) {
 		op->file = op_file(ring, sqe);
 	}

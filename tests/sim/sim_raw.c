@@ -22,7 +22,10 @@ int
 raw_setup(void **state)
 {
 	struct raw *raw = calloc(1, sizeof(*raw));
-	struct ring_options options = { .sq_entries = 64, .cq_entries = 256, .files_max = 32 };
+	struct ring_options options = { .sq_entries = 64,
+					.cq_entries = 256,
+					.files_max = 32,
+					.without = RL_FEATURE_RESTRICTIONS };
 	union url_sockaddr addr;
 	socklen_t len;
 	struct sk_sock *listener;

@@ -294,6 +294,7 @@ run_maybe_new(void)
 	if (sim_below(8) == 0) {
 		sim_talk_newcomer();
 	}
+	sim_front_break();
 	if (sim_fault(FAULT_PEER_STORM)) {
 		for (uint32_t i = 0; i < RUN_STORM; i++) {
 			run_new_peer();
@@ -337,6 +338,7 @@ run_is_converged(void *arg)
 static void
 run_converge(void)
 {
+	sim_front_break(); /* nothing but its own supervisor brings it back from here on */
 	sim_event("heal", 0, 0);
 	run.over = true;
 	sim_slow(0, 0);
@@ -356,6 +358,8 @@ run_converge(void)
 	}
 	sim_links_check_complete();
 	sim_ledger_look();
+	sim_settle();
+	sim_front_check();
 }
 
 /* All shards fill their ways to one of them, which has not turned meanwhile. */

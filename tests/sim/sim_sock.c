@@ -469,6 +469,13 @@ listener_release(struct sk_sock *listener)
 	syns_again();
 }
 
+void
+sk_listener_break(struct sk_sock *listener)
+{
+	listener_release(listener);
+	sk_file_wake(&listener->file);
+}
+
 /* close(2) of the last descriptor: FIN, or RST if bytes were left unread. */
 void
 sk_sock_release(struct sk_sock *sock)

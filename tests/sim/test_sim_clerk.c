@@ -17,6 +17,8 @@
 
 #include <ringline/monitor.h>
 
+#include "net/net.h"
+
 #include "sim_harness.h"
 #include "sim_scene.h"
 #include "sim_world.h"
@@ -158,6 +160,130 @@ listener_actor_is_closed_before_the_next_one_opens(void **state)
 	scene_end();
 }
 
+/* All sockets that listen. */
+static void
+sockets_break(void)
+{
+	struct list_node *node;
+	uint32_t broken = 0;
+
+	for (node = sk.socks.head.next; node != &sk.socks.head; node = node->next) {
+		struct sk_sock *sock = list_entry(node, struct sk_sock, node);
+
+		if (sock->state == SK_LISTEN) {
+			sk_listener_break(sock);
+			broken++;
+		}
+	}
+	assert_true(broken > 0);
+}
+
+static uint32_t
+jobs_taken(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < CLERK_JOBS; i++) {
+		count += sim_system()->clerk.jobs[i].state != CLERK_FREE;
+	}
+	return count;
+}
+
+static void
+listener_actor_of_a_broken_socket_ends_with_the_errno(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 2 * CLERK_JOBS; i++) { /* each leaves its place */
+		tell(KIND_SPAWN, 1);
+		assert_int_equal(open_listeners(), 1);
+		sockets_break();
+		sim_settle();
+		assert_int_equal(downs[EINVAL], i + 1);
+		assert_int_equal(open_listeners(), 0);
+		assert_int_equal(jobs_taken(), 0);
+	}
+	scene_end();
+}
+
+/* Somebody is quick: as soon as one shard listens, and the other does not yet. */
+static bool broken;
+
+static bool
+breaker_sees(uint32_t shard)
+{
+	return sim_on(shard)->net->listeners[0].state == LISTENER_OPEN;
+}
+
+static uint32_t
+breaker_ready(void)
+{
+	return !broken && breaker_sees(0) != breaker_sees(1) ? 1000 : 0; /* before all others */
+}
+
+static void
+breaker_step(uint32_t nth)
+{
+	(void)nth;
+	broken = true;
+	sockets_break();
+	sim_turn(breaker_sees(0) ? 0 : 1);
+}
+
+/* Before the clerk knows that it is open. */
+static void
+listener_actor_broken_while_it_opens_ends(void **state)
+{
+	static const struct sim_others breaker = { breaker_ready, breaker_step, NULL };
+	static const struct sim_others nobody;
+	uint32_t one = 1;
+
+	(void)state;
+	broken = false;
+	sim_others_set(&breaker);
+	assert_int_equal(rl_system_send(sim_system(), owner, KIND_SPAWN, &one, sizeof(one)), 0);
+	while (!broken) {
+		assert_true(sim_step());
+	}
+	sim_others_set(&nobody);
+	sim_settle();
+	assert_int_equal(downs[EINVAL], 1);
+	assert_int_equal(open_listeners(), 0);
+	assert_int_equal(jobs_taken(), 0);
+	scene_end();
+}
+
+/*
+ * It has ended, and the program had closed its listener, before it hears of the broken socket: the
+ * place is kept as long as word of that is on its way.
+ */
+static void
+listener_actor_that_ends_as_it_breaks_frees_its_place_last(void **state)
+{
+	struct clerk_job *job = &sim_system()->clerk.jobs[0];
+	rl_listener_id id;
+
+	(void)state;
+	tell(KIND_SPAWN, 1);
+	assert_int_equal(job->state, CLERK_OPEN);
+	assert_int_equal(rl_system_send(sim_system(), owner, KIND_STOP, NULL, 0), 0);
+	sim_turn(1); /* asks the clerk to close */
+	assert_int_equal(job->state, CLERK_CLOSES);
+	sockets_break();
+	sim_turn(0); /* leaves word for shard 1 */
+	assert_true(job->breaks);
+	id = job->id;
+	job->id = (rl_listener_id){ 0 }; /* nothing to close, so nobody waits for shard 1 */
+	assert_true(rli_clerk_step(sim_system()));
+	assert_int_equal(job->state, CLERK_CLOSED);
+	sim_turn(1);
+	assert_int_equal(job->state, CLERK_FREE);
+	assert_int_equal(rl_listener_close(sim_system(), id), 0);
+	sim_settle();
+	assert_int_equal(downs[0], 1);
+	assert_int_equal(downs[EINVAL], 0);
+	scene_end();
+}
+
 #define CASE(name) cmocka_unit_test_setup(name, setup)
 
 int
@@ -168,6 +294,9 @@ main(void)
 		CASE(listener_actor_without_a_thread_ends_with_eagain),
 		CASE(listener_actor_that_ends_while_it_opens_closes),
 		CASE(listener_actor_is_closed_before_the_next_one_opens),
+		CASE(listener_actor_of_a_broken_socket_ends_with_the_errno),
+		CASE(listener_actor_broken_while_it_opens_ends),
+		CASE(listener_actor_that_ends_as_it_breaks_frees_its_place_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -208,6 +208,43 @@ def openssl_in_one_place(tree):
                 yield source.path, line, "OpenSSL is included by the files of src/tls/ only"
 
 
+# What each preparing function submits, where the name does not say it.
+URING_PREPARES = {
+    "cancel64": "ASYNC_CANCEL",
+    "cancel": "ASYNC_CANCEL",
+    "accept_direct": "ACCEPT",
+    "multishot_accept": "ACCEPT",
+    "close_direct": "CLOSE",
+    "recv_multishot": "RECV",
+}
+FENCE = "src/shard/ring_fence.h"
+
+
+def ring_fence(tree):
+    """The ring's allow list is what src/ prepares: nothing is refused, nothing is too much."""
+    text = tree.files.get(FENCE, "")
+    code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    listed = set(re.findall(r"X\(IORING_OP_(\w+)\)", code)) | set(re.findall(r"\bIOSQE_\w+", code))
+    used = {}
+    for source in tree.sources_in("src"):
+        if source.path == FENCE:
+            continue
+        for line, name in source.calls():
+            if name.startswith("io_uring_prep_"):
+                name = name[len("io_uring_prep_") :]
+                used.setdefault(URING_PREPARES.get(name, name.upper()), (source.path, line))
+        for number, line in enumerate(source.code.split("\n"), 1):
+            if "MUTANT" in line:
+                continue
+            for name in re.findall(r"\bIOSQE_\w+|\bIORING_OP_\w+", line):
+                used.setdefault(name.removeprefix("IORING_OP_"), (source.path, number))
+    for name, place in used.items():
+        if name not in listed:
+            yield (*place, f"{name} is not in {FENCE}: the ring would refuse it")
+    for name in sorted(listed - set(used)):
+        yield FENCE, 1, f"{name} is let through, and nothing in src/ needs it"
+
+
 def public_includes(tree):
     for source in tree.public_headers:
         for line, opener, header in source.includes():
@@ -396,6 +433,7 @@ RULES = {
         own_header_first,
         ck_in_one_place,
         uring_in_one_place,
+        ring_fence,
         openssl_in_one_place,
         public_includes,
         doc_fields,

@@ -44,6 +44,13 @@ rli_slab_take(struct slab *slab)
 }}
 """
 
+FENCE = f"""{C}#ifndef RING_FENCE_H
+#define RING_FENCE_H
+#define OPS(X) X(IORING_OP_ASYNC_CANCEL) /* X(IORING_OP_NOP) */
+#define FLAGS (IOSQE_IO_LINK)
+#endif
+"""
+
 CLEAN = {
     "CMakeLists.txt": S,
     "LICENSE-MIT": "free\n",
@@ -159,6 +166,23 @@ PLANTED = {
         ({"src/shard/op.c": C + "int a = io_uring_get_sqe(x);\n"}, ["src/shard/op.c:2"]),
         ({"src/shard/op.c": C + "int a = io_uring_submit_and_wait(x);\n"}, ["src/shard/op.c:2"]),
         ({"src/shard/op.c": C + "int a = io_uring_buf_ring_add(x);\n"}, ["src/shard/op.c:2"]),
+    ],
+    "ring_fence": [
+        (
+            {
+                "src/shard/ring_fence.h": FENCE,
+                "src/shard/op.c": C + "int a = io_uring_prep_cancel64(x) | IOSQE_IO_LINK;\n",
+            },
+            [],
+        ),
+        (
+            {
+                "src/shard/ring_fence.h": FENCE,
+                "src/shard/op.c": C
+                + "int a = io_uring_prep_cancel(x);\nint b = io_uring_prep_openat(IOSQE_ASYNC);\n",
+            },
+            ["src/shard/op.c:3", "src/shard/ring_fence.h:1"],
+        ),
     ],
     "openssl_in_one_place": [
         ({"src/tls/tls_session.c": C + "#include <openssl/ssl.h>\n"}, []),

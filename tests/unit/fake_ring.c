@@ -98,6 +98,16 @@ rli_ring_open(struct ring **ring, const struct ring_options *options, const stru
 	return 0;
 }
 
+int
+rli_ring_enable(struct ring *ring, int shard, const struct log *log)
+{
+	(void)ring;
+	(void)shard;
+	(void)log;
+	trace_add("enable");
+	return fake_ring_plan.enable_rc;
+}
+
 void
 rli_ring_detach(struct ring *ring)
 {

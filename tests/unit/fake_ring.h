@@ -47,6 +47,7 @@ struct ring {
 /* How the next rings behave. Zeroed: everything succeeds, and no optional feature is there. */
 struct fake_ring_plan {
 	int open_rc;
+	int enable_rc;
 	int buffers_rc;
 	uint32_t features;
 };

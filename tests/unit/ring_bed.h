@@ -21,6 +21,7 @@ static const struct ring_options options = {
 	.sq_entries = 64,
 	.cq_entries = 256,
 	.files_max = 16,
+	.without = RL_FEATURE_RESTRICTIONS, /* NOPs, and no rli_ring_enable() */
 	.shard = 3,
 };
 
@@ -44,7 +45,7 @@ ring_open(uint32_t without)
 	struct ring_options with = options;
 	struct ring *ring;
 
-	with.without = without;
+	with.without |= without;
 	assert_int_equal(ring_open_with(&ring, &with), 0);
 	assert_non_null(ring);
 	assert_int_equal(unit_log.lines, 0);
@@ -126,6 +127,9 @@ nops_go_round(struct ring *ring)
 
 /* Opening, registering and closing: ring_uring_life.c. The number of cases that failed. */
 int ring_life_run(void);
+
+/* What a fenced ring refuses: ring_uring_fence.c. As above. */
+int ring_fence_run(void);
 
 /* Messages from ring to ring, and news: ring_uring_message.c. As above. */
 int ring_message_run(void);

@@ -257,7 +257,7 @@ ring_with_more_files_than_the_limit_is_refused(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	with.files_max = (uint32_t)limit.rlim_cur + 1;
 	assert_refused(&with, -EMFILE, "RLIMIT_NOFILE");
-	with.without = RL_FEATURE_FIXED_FILES;
+	with.without |= RL_FEATURE_FIXED_FILES;
 	ring_end(ring_open(with.without)); /* no table, no limit */
 }
 

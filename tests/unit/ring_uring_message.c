@@ -114,7 +114,7 @@ ring_messages_overflowed_come_late_and_none_is_lost(void **state)
 
 		small.sq_entries = 4;
 		small.cq_entries = 4;
-		small.without = without ? UINT32_MAX : 0;
+		small.without = without ? UINT32_MAX : options.without;
 		assert_int_equal(ring_open_with(&to, &small), 0);
 		for (i = 0; i < 12; i++) {
 			(void)push_message(from, rli_ring_fd(to), i);

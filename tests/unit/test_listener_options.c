@@ -115,6 +115,38 @@ options_that_a_unix_listener_has_not_are_refused_there(void **state)
 	}
 }
 
+static void
+options_that_only_some_unix_listeners_have_are_refused_elsewhere(void **state)
+{
+	static const struct {
+		const char *url;
+		struct rl_listener_options options;
+		const char *refused;
+	} cases[] = {
+		{ "unix:/tmp/s", { .unix_mode = 01, .peer_cred = true }, NULL },
+		{ "unix:/tmp/s", { .unix_mode = 0777 }, NULL },
+		{ "unix:/tmp/s", { .unix_mode = 01000 }, "unix_mode = 01000: must be 0" },
+		{ "unix:@s", { .peer_cred = true }, NULL },
+		{ "unix:@s", { .unix_mode = 0600 }, "unix_mode = 0600: must be 0" },
+		{ "tcp://127.0.0.1:0", { .unix_mode = 0600 }, "unix_mode = 0600: must be 0" },
+		{ "tcp://127.0.0.1:0", { .peer_cred = true }, "peer_cred: only Unix sockets" },
+		{ "tcp://127.0.0.1:0", { .peer_cred = false }, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+		struct unit_log log;
+		struct url url;
+
+		unit_log_init(&log);
+		assert_int_equal(rli_url_parse(&url, cases[i].url, URL_LISTEN, &log.log), 0);
+		assert_int_equal(rli_listener_options_check_unix(&cases[i].options, &url, &log.log),
+				 cases[i].refused != NULL ? -EINVAL : 0);
+		assert_int_equal(log.lines, cases[i].refused != NULL);
+		assert_true(cases[i].refused == NULL || strstr(log.text, cases[i].refused) != NULL);
+	}
+}
+
 int
 main(void)
 {
@@ -123,6 +155,7 @@ main(void)
 		cmocka_unit_test(options_of_the_connections_are_checked_too),
 		cmocka_unit_test(options_that_contradict_each_other_are_refused),
 		cmocka_unit_test(options_that_a_unix_listener_has_not_are_refused_there),
+		cmocka_unit_test(options_that_only_some_unix_listeners_have_are_refused_elsewhere),
 	};
 
 	return unit_run(tests);

@@ -3,7 +3,8 @@
  * Proved: the real ring's queues and waits keep the contract of ring.h.
  * How: NOPs, timeouts and an eventfd on this kernel; exits with 77 where it denies io_uring.
  * Not: sockets, which tests/integration has; ring_uring_life.c has opening and closing,
- *         ring_uring_message.c what rings do to each other.
+ *         ring_uring_message.c what rings do to each other, ring_uring_fence.c what they
+ *         refuse.
  * Guards: pitfall 16, pitfall 21, pitfall 22, pitfall 23, pitfall 80.
  */
 #include "ring_bed.h"
@@ -396,5 +397,5 @@ main(void)
 		print_message("skipped: %s\n", unit_log.text);
 		return SKIP_CODE;
 	}
-	return unit_run(tests) + ring_life_run() + ring_message_run();
+	return unit_run(tests) + ring_life_run() + ring_message_run() + ring_fence_run();
 }

@@ -117,10 +117,10 @@ shard_closed_takes_its_parts_apart_in_order(void **state)
 	assert_non_null(rli_chunk_take(&shard.recv_pool, 1));
 	rli_shard_detach(&shard);
 	rli_shard_fini(&shard);
-	assert_string_equal(fake_ring_trace(), "open register unregister detach close");
+	assert_string_equal(fake_ring_trace(), "open register enable unregister detach close");
 	assert_int_equal(rli_host_pages_committed(), before);
 	rli_shard_fini(&shard);
-	assert_string_equal(fake_ring_trace(), "open register unregister detach close");
+	assert_string_equal(fake_ring_trace(), "open register enable unregister detach close");
 }
 
 /* Each step of opening fails in turn; the line names what to do, and nothing is left. */
@@ -130,17 +130,19 @@ shard_open_failed_at_any_step_leaves_nothing(void **state)
 	static const struct {
 		int open_rc;
 		int buffers_rc;
+		int enable_rc;
 		size_t send_pool_bytes;
 		size_t recv_pool_bytes;
 		int rc;
 		uint32_t lines; /* the ring says itself why it can't be had */
 		const char *trace;
 	} rows[] = {
-		{ -EPERM, 0, TIB, TIB, -EPERM, 0, "open" },
-		{ 0, 0, 200 * TIB, TIB, -ENOMEM, 1, "open detach close" },
-		{ 0, 0, 1, 200 * TIB, -ENOMEM, 1, "open detach close" },
-		{ 0, -ENOMEM, 1, 1, -ENOMEM, 1, "open register detach close" },
-		{ 0, -EINVAL, 1, 1, -EINVAL, 1, "open register detach close" },
+		{ -EPERM, 0, 0, TIB, TIB, -EPERM, 0, "open" },
+		{ 0, 0, 0, 200 * TIB, TIB, -ENOMEM, 1, "open detach close" },
+		{ 0, 0, 0, 1, 200 * TIB, -ENOMEM, 1, "open detach close" },
+		{ 0, -ENOMEM, 0, 1, 1, -ENOMEM, 1, "open register detach close" },
+		{ 0, -EINVAL, 0, 1, 1, -EINVAL, 1, "open register detach close" },
+		{ 0, 0, -EPERM, 1, 1, -EPERM, 0, "open register enable unregister detach close" },
 	};
 	size_t before = rli_host_pages_committed();
 	uint32_t fds = unit_fds();
@@ -152,6 +154,7 @@ shard_open_failed_at_any_step_leaves_nothing(void **state)
 		unit_log_init(&unit_log);
 		fake_ring_plan.open_rc = rows[i].open_rc;
 		fake_ring_plan.buffers_rc = rows[i].buffers_rc;
+		fake_ring_plan.enable_rc = rows[i].enable_rc;
 		config.send_pool_bytes = rows[i].send_pool_bytes;
 		config.recv_pool_bytes = rows[i].recv_pool_bytes;
 		assert_int_equal(rli_shard_init(&shard, 2, 5, &config, &unit_log.log), 0);

@@ -25,6 +25,8 @@ static const struct good good_for_both[] = {
 	{ "tcp://[FE80::1%2]:80", "tcp://[fe80::1%2]:80" },
 	{ "tcp://[1111:2222:3333:4444:5555:6666:7777:8888%4294967295]:65535", NULL },
 	{ "tcp://[::ffff:10.0.0.1]:80", NULL },
+	{ "tls://127.0.0.1:443", NULL },
+	{ "tls://[::1]:0443", "tls://[::1]:443" },
 	{ "unix:/run/ringline.sock", NULL },
 	{ "unix:/x", NULL },
 	{ "unix:/with space:and/colons", NULL },
@@ -47,13 +49,14 @@ struct bad {
 };
 
 static const struct bad bad_for_both[] = {
-	{ "", "", "is neither tcp://HOST:PORT, unix:/path nor unix:@name" },
+	{ "", "", "is neither tcp://HOST:PORT, tls://HOST:PORT, unix:/path nor unix:@name" },
 	{ "127.0.0.1:80", "127.0.0.1:80", "is neither tcp://HOST:PORT" },
 	{ "TCP://127.0.0.1:80", "TCP://127.0.0.1:80", "is neither tcp://HOST:PORT" },
 	{ "tcp:/127.0.0.1:80", "tcp:/127.0.0.1:80", "is neither tcp://HOST:PORT" },
 	{ " tcp://127.0.0.1:80", " tcp://127.0.0.1:80", "is neither tcp://HOST:PORT" },
 	{ "http://127.0.0.1:80", "http://127.0.0.1:80", "is neither tcp://HOST:PORT" },
-	{ "tls://127.0.0.1:443", "tls://", "is not built yet" },
+	{ "tls:/127.0.0.1:80", "tls:/127.0.0.1:80", "is neither tcp://HOST:PORT" },
+	{ "tls://", "", "should be HOST:PORT" },
 	{ "tcp://", "", "should be HOST:PORT" },
 	{ "tcp://127.0.0.1", "127.0.0.1", "should be HOST:PORT" },
 	{ "tcp://::1:80", "::1:80", "should be HOST:PORT, an IPv6 host in brackets" },
@@ -144,6 +147,8 @@ check_good(const struct good *good, enum url_use use)
 	assert_int_equal(rli_url_parse(&again, out, use, &log.log), 0);
 	assert_int_equal(again.len, url.len);
 	assert_int_equal(again.is_unix, url.is_unix);
+	assert_int_equal(again.is_tls, url.is_tls);
+	assert_int_equal(url.is_tls, strncmp(good->text, "tls", 3) == 0);
 	assert_memory_equal(&again.sockaddr, &url.sockaddr, sizeof(url.sockaddr));
 }
 
@@ -374,8 +379,26 @@ url_long_is_cut_in_the_line(void **state)
 	assert_int_equal(rli_url_parse(&url, text, URL_LISTEN, &log.log), -EINVAL);
 	assert_non_null(strstr(log.text, "\\x0a...\": \"\\x0a"));
 	/* However long it was, the reason is there whole. */
-	assert_non_null(strstr(log.text, "\\x0a...\" is neither tcp://HOST:PORT, unix:/path nor "
-					 "unix:@name"));
+	assert_non_null(strstr(log.text, "\\x0a...\" is neither tcp://HOST:PORT, "
+					 "tls://HOST:PORT, unix:/path nor unix:@name"));
+}
+
+static void
+url_host_is_what_was_written(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "tls://127.0.0.1:443", "127.0.0.1" },
+		{ "tcp://[::1]:80", "::1" },
+		{ "tls://[FE80::1%2]:80", "FE80::1" },
+		{ "tcp://*:80", "*" },
+	};
+	char host[RL_URL_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
+		rli_url_host(rows[i][0], host);
+		assert_string_equal(host, rows[i][1]);
+	}
 }
 
 static void
@@ -535,6 +558,7 @@ main(void)
 		cmocka_unit_test(url_unix_up_to_107_bytes_fits),
 		cmocka_unit_test(url_host_of_any_length_is_refused),
 		cmocka_unit_test(url_long_is_cut_in_the_line),
+		cmocka_unit_test(url_host_is_what_was_written),
 		cmocka_unit_test(url_unknown_family_prints_nothing),
 		cmocka_unit_test(url_null_asserts),
 		cmocka_unit_test(url_random_is_parsed_or_refused),

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * TLS under a connection: between what the ring received and what the actor gets, and between what
+ * the actor sent and what the ring sends. A connection without it pays one branch on each way.
+ *
+ * Input stays ciphertext until right before its delivery. Output waits as plaintext until the
+ * flush makes records of it; conn->out_bytes counts both, so every limit and mark holds as it does
+ * without TLS.
+ */
+#ifndef RINGLINE_NET_CONN_TLS_H
+#define RINGLINE_NET_CONN_TLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tls/tls_session.h"
+
+struct conn;
+struct conn_setup;
+struct net;
+struct rl_shard;
+
+#define TLS_CLIENTS_MAX 8 /* different options of opened connections, per shard */
+
+struct conn_tls {
+	uint32_t slab_link;
+	uint32_t turn_bytes; /* decrypted in the turn of turn_ns */
+	struct tls_session session;
+	struct chunk *plain_first; /* sent by the actor, no record yet */
+	struct chunk *plain_last;
+	uint64_t turn_ns;
+	int64_t first_byte_timeout_ns; /* from the end of the handshake on */
+	bool begun; /* a client has said hello */
+	bool shaking; /* counted in net->tls_shaking */
+};
+
+/* What opened connections with the same options share; read when the first of them is opened. */
+struct tls_client {
+	const struct rl_tls_options *options;
+	struct tls_context *context;
+};
+
+/* 0, -ENOBUFS (too many handshakes under way), -ENOMEM, -EINVAL (the name). */
+int rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup);
+void rli_conn_tls_destroy(struct conn *conn);
+
+/*
+ * The context of connections that @options open; may read files. 0, -EINVAL or -ENOMEM, or -ENOBUFS
+ * with one line: there are TLS_CLIENTS_MAX others.
+ */
+int rli_conn_tls_client(struct rl_shard *shard, const struct rl_tls_options *options,
+			const struct tls_context **out);
+void rli_conn_tls_fini(struct net *net);
+
+/* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
+bool rli_conn_tls_shake(struct conn *conn);
+
+/*
+ * Decrypt up to @max bytes of what was received. 0: nothing is there (yet), or the stream has ended
+ * in one way or another; conn says which.
+ */
+uint32_t rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max);
+
+/* Where one delivery is decrypted to: TLS_PLAIN_MAX bytes that all connections share. */
+uint8_t *rli_conn_tls_buffer(const struct conn *conn);
+
+/* Queue plaintext. False: no memory, and nothing was queued. */
+bool rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len);
+
+/* Make records of what is queued, and close_notify when it is time. */
+void rli_conn_tls_flush(struct conn *conn);
+
+/* Forget what is queued. */
+void rli_conn_tls_discard(struct conn *conn);
+
+/* FIN may leave: close_notify has been queued, or never will be. */
+bool rli_conn_tls_may_shut(const struct conn *conn);
+
+/* Chunks came home, or @retry: those that had no room for a record try again. */
+void rli_conn_tls_feed(struct rl_shard *shard, bool retry);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Proved: an end without close_notify, what is no TLS, and what was tampered with end a connection
+ * with their own reasons, and the other end hears the alert; deadline and cap of handshakes hold;
+ * options that can't be meant are refused with a line (pitfall 47).
+ * How: OpenSSL, and worse, on a plain socket.
+ * Not proved: which errno OpenSSL's reasons become (test_tls_session.c).
+ */
+#include "tls_peer.h"
+
+#include <errno.h>
+
+/* Pitfall 47. */
+static void
+tls_fin_without_close_notify_is_truncation(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+	int fd;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &rig_sink);
+	tls_peer_dial(&peer, rig->url, &setup);
+	tls_peer_send(&peer, "all but the end", 15);
+	client_shut(peer.fd);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS_TRUNCATED], 1);
+	assert_int_equal(rig->probes[0].bytes, 15);
+	assert_int_equal(rig->probes[0].eofs, 0);
+	tls_peer_close(&peer);
+
+	fd = raw_dial(rig); /* in the handshake */
+	client_shut(fd);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS_TRUNCATED], 2);
+	client_close(fd);
+	rig_end(rig);
+}
+
+static void
+tls_of_something_else_is_an_alert_and_a_reason(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup old = { .version = TLS1_1_VERSION };
+	struct tls_peer peer;
+	uint8_t alert[7];
+	int fd;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &rig_echo);
+	fd = raw_dial(rig);
+	client_send_text(fd, "\x16\x03\x01\x03\xe8" /* then a ClientHello that is none */);
+	client_send_text(fd, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	for (int i = 0; i < 40; i++) {
+		client_send_text(fd, "and so on, and so on, all 1000 bytes");
+	}
+	client_recv(fd, alert, sizeof(alert));
+	assert_int_equal(alert[0], 0x15);
+	assert_int_equal(alert[5], 2); /* fatal */
+	client_shut(fd);
+	client_expect_fin(fd); /* and no reset before it */
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
+	assert_int_equal(rig->probes[0].error, -EPROTO);
+
+	fd = raw_dial(rig);
+	tls_peer_init(&peer, fd, &old);
+	assert_int_equal(SSL_set_cipher_list(peer.ssl, "ALL:@SECLEVEL=0"), 1);
+	assert_int_equal(tls_peer_handshake(&peer), -EPROTO);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 2);
+	assert_int_equal(rig->probes[0].error, -EPROTONOSUPPORT);
+	tls_peer_close(&peer);
+	assert_int_equal(rig->probes[0].opens, 0);
+	rig_end(rig);
+}
+
+static void
+tls_record_that_was_tampered_with_ends_the_connection(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+	char *data;
+	char byte;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &rig_echo);
+	tls_peer_dial(&peer, rig->url, &setup);
+	tls_peer_send(&peer, "good", 4);
+	tls_peer_recv_text(&peer, "good");
+	assert_int_equal(SSL_write(peer.ssl, "evil", 4), 4);
+	(void)BIO_get_mem_data(SSL_get_wbio(peer.ssl), &data);
+	data[9] ^= 1;
+	assert_int_equal(tls_peer_recv(&peer, &byte, 1), -EPROTO); /* bad_record_mac */
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
+	assert_int_equal(rig->probes[0].bytes, 4);
+	assert_int_equal(rig->probes[0].error, -EPROTO);
+	tls_peer_close(&peer);
+	rig_end(rig);
+}
+
+static void
+tls_handshake_that_takes_too_long_is_cut(void **state)
+{
+	struct rig *rig = *state;
+	int silent;
+	int half;
+
+	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = RL_MS(100)));
+	tls_listen(rig, &rig_echo);
+	silent = raw_dial(rig);
+	half = raw_dial(rig);
+	client_send_text(half, "\x16\x03\x01");
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TIMEOUT_HANDSHAKE], 2);
+	assert_int_equal(rig->probes[0].error, -ETIMEDOUT);
+	client_expect_reset(silent);
+	client_expect_reset(half);
+	client_close(silent);
+	client_close(half);
+	rig_end(rig);
+}
+
+static void
+tls_handshakes_under_way_are_capped(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+	int first;
+	int second;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .tls_handshakes_max = 1));
+	tls_listen(rig, &rig_echo);
+	first = raw_dial(rig);
+	rig_await(rig, rig->probes[0].starts, 1);
+	second = raw_dial(rig);
+	rig_await_stat(rig, refused, 1);
+	rig_assert_logged(rig, "tls_handshakes_max = 1 is reached");
+	client_close(first);
+	client_close(second);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS_TRUNCATED], 1);
+	tls_peer_dial(&peer, rig->url, &setup); /* one that is done does not count */
+	rig_await_stat(rig, tls_handshakes, 1);
+	first = raw_dial(rig);
+	rig_await(rig, rig->probes[0].starts, 3);
+	client_close(first);
+	tls_peer_end(&peer);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], 1);
+	tls_peer_close(&peer);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS_TRUNCATED], 2);
+	rig_end(rig);
+}
+
+static void
+tls_options_that_are_wrong_are_refused(void **state)
+{
+	static struct rl_tls_options mismatch = RL_TLS_OPTIONS(.alpn = NULL);
+	struct rl_listener_options options = { .conn = { .tls = &mismatch } };
+	const struct rl_conn_options opened = { .tls = &client_tls };
+	struct rig *rig = *state;
+
+	mismatch.cert_file = certs.file[CERTS_SERVER];
+	mismatch.key_file = certs.file[CERTS_OTHER_KEY];
+	rig_start(rig, RL_CONFIG());
+	assert_int_equal(rl_listener_open(rig->sys, "tls://127.0.0.1:0", &rig_echo, &options, NULL),
+			 -EINVAL);
+	rig_assert_logged(rig, "key values mismatch");
+	assert_int_equal(rl_listener_open(rig->sys, "tcp://127.0.0.1:0", &rig_echo, &options, NULL),
+			 -EINVAL);
+	rig_assert_logged(rig, "the url is not tls://");
+	assert_int_equal(rl_listener_open(rig->sys, "tls://127.0.0.1:0", &rig_echo, NULL, NULL),
+			 -EINVAL);
+	rig_assert_logged(rig, "tls:// needs options.conn.tls");
+	assert_int_equal(rig_open(rig, 0, "tcp://127.0.0.1:1", &rig_echo, &rig->probes[1], &opened),
+			 -EINVAL);
+	rig_assert_logged(rig, "is not tls://");
+	rig_end(rig);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		rig_case(tls_fin_without_close_notify_is_truncation),
+		rig_case(tls_of_something_else_is_an_alert_and_a_reason),
+		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
+		rig_case(tls_handshake_that_takes_too_long_is_cut),
+		rig_case(tls_handshakes_under_way_are_capped),
+		rig_case(tls_options_that_are_wrong_are_refused),
+	};
+
+	return tls_rig_main("tls_bad", tests, RIG_COUNT(tests));
+}
