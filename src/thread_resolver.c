@@ -6,7 +6,6 @@
  * which waits for it.
  */
 #include <pthread.h>
-#include <sched.h>
 
 #include "system.h"
 #include "thread.h"

@@ -6,7 +6,6 @@
  */
 #include "net/resolver.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -364,6 +364,20 @@ sys_next_of(const struct addrinfo *info, int family)
 	return info;
 }
 
+/* Neither has a port. */
+static bool
+sys_addr_equal(const union url_inet *a, const union url_inet *b)
+{
+	if (a->in.sin_family != b->in.sin_family) {
+		return false;
+	}
+	if (a->in.sin_family == AF_INET) {
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	}
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0 &&
+	       a->in6.sin6_scope_id == b->in6.sin6_scope_id;
+}
+
 /* False: it is there already, as from two lines of a hosts file. */
 static bool
 sys_addrs_add(struct sys_addrs *addrs, const struct addrinfo *info)
@@ -373,7 +387,7 @@ sys_addrs_add(struct sys_addrs *addrs, const struct addrinfo *info)
 	memset(to, 0, sizeof(*to));
 	memcpy(to, info->ai_addr, info->ai_family == AF_INET ? sizeof(to->in) : sizeof(to->in6));
 	for (uint32_t i = 0; i < addrs->count; i++) {
-		if (memcmp(&addrs->list[i], to, sizeof(*to)) == 0) {
+		if (sys_addr_equal(&addrs->list[i], to)) {
 			return false;
 		}
 	}

@@ -32,6 +32,9 @@ struct table_row {
 static const struct table_row table[] = {
 	{ .name = "two.test", .addrs = { "127.0.0.2", "127.0.0.3" } },
 	{ .name = "three.test", .addrs = { "127.0.0.4", "127.0.0.4", "::1", "127.0.0.3" } },
+	{ .name = "hosts.test",
+	  .addrs = { "127.0.0.4", "127.0.0.4", "127.0.0.4", "::1", "::1", "127.0.0.4", "127.0.0.4",
+		     "127.0.0.4", "127.0.0.4", "::1", "127.0.0.3" } },
 	{ .name = "sixes.test",
 	  .addrs = { "::1", "::2", "::3", "::4", "::5", "::6", "::7", "::8", "127.0.0.3" } },
 	{ .name = "blocked.test", .addrs = { "127.0.0.3" } },
@@ -218,8 +221,9 @@ resolve_second_address_is_taken_when_the_first_refuses(void **state)
 	int listener = listen_at("127.0.0.3", &port, 16);
 
 	rig_start(rig, RL_CONFIG());
-	for (uint32_t i = 0; i < 2 * rig->shards; i++) {
-		const char *url = url_of(i % 2 == 0 ? "two.test" : "three.test", port);
+	for (uint32_t i = 0; i < 3 * rig->shards; i++) {
+		static const char *const names[] = { "two.test", "three.test", "hosts.test" };
+		const char *url = url_of(names[i % 3], port);
 		int fd;
 
 		assert_int_equal(rig_open(rig, i % rig->shards, url, &caller, probe, NULL), 0);
@@ -232,7 +236,7 @@ resolve_second_address_is_taken_when_the_first_refuses(void **state)
 	}
 	client_close(listener);
 	rig_end(rig);
-	assert_int_equal(rig->stats.lookups, 2 * rig->shards);
+	assert_int_equal(rig->stats.lookups, 3 * rig->shards);
 }
 
 /* Of eight addresses that are kept one is of the other family, and it is the second. */
