@@ -12,9 +12,15 @@
  * good for a week, and says where, so that a client can be told to trust it. With --ca clients need
  * a certificate of their own.
  *
+ * SIGHUP reads certificate and key anew (rl_listener_reload()): connections live on, new ones get
+ * the new certificate; if it is no good, a line says why, and the old one stays.
+ *
  * Prints `ready <url> shards=<N>`. SIGTERM and SIGINT drain, a second one cuts. Exit code: 0
  * drained, 1 failed (one line on stderr says why), 2 wrong usage.
  */
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <ringline/ringline.h>
@@ -41,16 +47,64 @@ echo_receive(struct rl_actor *self, const struct rl_msg *msg)
 
 static const struct rl_actor_def echo = { .name = "echo", .receive = echo_receive };
 
-static int
-server_listen(struct rl_system *sys, const struct options *options, struct tls_flags *flags)
-{
+struct server {
+	struct rl_system *sys;
+	const struct options *options;
+	struct tls_flags *flags;
 	rl_listener_id ids[OPTIONS_URLS_MAX];
+	pthread_t reloader;
+};
+
+/* Waits for SIGHUP, which is blocked everywhere; SIGUSR1 ends it. */
+static void *
+server_reload(void *arg)
+{
+	struct server *server = arg;
+	sigset_t set;
+	int signal;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGUSR1);
+	while (sigwait(&set, &signal) == 0 && signal == SIGHUP) {
+		for (uint32_t i = 0; i < server->options->urls_count; i++) {
+			const char *url = server->options->urls[i];
+
+			if (tls_flags_options(server->flags, url) != NULL &&
+			    rl_listener_reload(server->sys, server->ids[i], &server->flags->tls) ==
+				    0) {
+				options_complain("%s: reloaded", url); /* or logged why not */
+			}
+		}
+	}
+	return NULL;
+}
+
+/* Before the first thread, so that all of them inherit it. */
+static void
+server_block_signals(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGUSR1);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static int
+server_listen(struct server *server)
+{
+	const struct options *options = server->options;
+	struct rl_system *sys = server->sys;
+	rl_listener_id *ids = server->ids;
 	char url[RL_URL_MAX];
 	uint32_t i;
 	int rc;
 
 	for (i = 0; i < options->urls_count; i++) {
-		const struct rl_conn_options *conn = tls_flags_options(flags, options->urls[i]);
+		const struct rl_conn_options *conn =
+			tls_flags_options(server->flags, options->urls[i]);
 		struct rl_listener_options listener = { .arg = NULL };
 
 		if (conn != NULL) {
@@ -69,23 +123,30 @@ server_listen(struct rl_system *sys, const struct options *options, struct tls_f
 }
 
 static int
-server_run(struct options *options, struct tls_flags *flags, const struct self_signed *made)
+server_run(struct options *options, struct tls_flags *flags)
 {
-	struct rl_system *sys;
-	int rc = rl_system_start(&options->config, &sys);
+	struct server server = { .options = options, .flags = flags };
+	bool reloads = false;
+	int rc;
 
+	server_block_signals();
+	rc = rl_system_start(&options->config, &server.sys);
 	if (rc == 0) {
-		rc = server_listen(sys, options, flags);
+		rc = server_listen(&server);
 	}
-	self_signed_remove_key(made); /* read, or of no use */
 	if (rc == 0) {
-		rc = rl_system_run(sys);
+		reloads = pthread_create(&server.reloader, NULL, server_reload, &server) == 0;
+		rc = rl_system_run(server.sys);
+	}
+	if (reloads) {
+		(void)pthread_kill(server.reloader, SIGUSR1);
+		(void)pthread_join(server.reloader, NULL);
 	}
 	if (rc == 0 && options->stats) {
-		stats_json_print(stdout, sys);
+		stats_json_print(stdout, server.sys);
 		rc = options_flush();
 	}
-	rl_system_stop(sys);
+	rl_system_stop(server.sys);
 	return rc;
 }
 
@@ -116,7 +177,7 @@ main(int argc, char **argv)
 				 "it with --ca %s",
 				 made.cert_file);
 	}
-	rc = server_run(&options, &flags, &made);
+	rc = server_run(&options, &flags);
 	if (made.dir[0] != '\0') {
 		self_signed_remove(&made);
 	}

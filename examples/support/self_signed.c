@@ -94,15 +94,9 @@ self_signed_make(struct self_signed *made)
 }
 
 void
-self_signed_remove_key(const struct self_signed *made)
-{
-	(void)unlink(made->key_file);
-}
-
-void
 self_signed_remove(const struct self_signed *made)
 {
-	self_signed_remove_key(made);
+	(void)unlink(made->key_file);
 	(void)unlink(made->cert_file);
 	(void)rmdir(made->dir);
 }

@@ -17,9 +17,6 @@ struct self_signed {
 /* 0, or -1 after one line on stderr; then there is nothing to remove. */
 int self_signed_make(struct self_signed *made);
 
-/* A server that listens has read it, and nobody else needs it. */
-void self_signed_remove_key(const struct self_signed *made);
-
 void self_signed_remove(const struct self_signed *made);
 
 #endif

@@ -249,11 +249,36 @@ finish
 
 start # with a certificate of its own making
 cert=$(sed -n 's/.*--ca \(.*\)$/\1/p' "$work/server.err")
-[[ -r $cert && $(stat -c %a "$cert") == 600 && ! -e ${cert%/*}/key.pem ]] || fail "there is no certificate in \"$cert\""
+[[ -r $cert && $(stat -c %a "$cert") == 600 && $(stat -c %a "${cert%/*}/key.pem") == 600 ]] || fail "there is no certificate in \"$cert\""
 cp "$cert" "$work/ca.pem"
 check_our_client
 finish
 [[ ! -e $cert ]] || fail "the certificate was not removed"
+
+# SIGHUP: new connections see the new certificate, and a bad one changes nothing.
+check_reload()
+{
+	local want=$1 says=$2
+	kill -HUP "$server_pid"
+	for ((i = 0; i < 300; i++)); do
+		grep -q "$says" "$work/server.err" && break
+		read -r -t 0.1 <>"$work/never" || true
+	done
+	grep -q "$says" "$work/server.err" || fail "the server did not say \"$says\""
+	shown=$(timeout "$deadline" openssl s_client -connect "127.0.0.1:$port" </dev/null 2>/dev/null |
+		openssl x509 -noout -serial) || true
+	[[ $shown == "$want" ]] || fail "after SIGHUP the server shows $shown, not $want"
+}
+
+make_certificates
+start --cert "$work/server.pem" --key "$work/server.key"
+make_certificates # over them
+check_reload "$(openssl x509 -noout -serial -in "$work/server.pem")" ': reloaded$'
+before=$(openssl x509 -noout -serial -in "$work/server.pem")
+: >"$work/server.key"
+check_reload "$before" 'key_file'
+kill -TERM "$server_pid"
+wait "$server_pid" || fail "the server exits with $?"
 
 make_certificates
 check_openssl_server
