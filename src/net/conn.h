@@ -6,6 +6,7 @@
  *	conn_recv.c      receiving: arm, park, pause
  *	conn_input.c     slices and leftovers on their way to the actor
  *	conn_send.c      sending: output, one gathered send in flight
+ *	conn_evict.c     who takes too little, and must go
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
  *	conn_open.c      outbound
@@ -112,9 +113,11 @@ struct conn {
 	bool shut_wanted : 1; /* rl_conn_shutdown_write() */
 	bool shut_sent : 1;
 	bool poll_first : 1; /* the last send answered -EAGAIN: wait for room first */
-	bool stalled : 1; /* the send was cancelled because its deadline had passed */
+	bool stalled : 1; /* the send was cancelled, to see what the peer has taken of it */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
+	bool suspect : 1; /* the send was cancelled because memory is short */
+	bool overdue : 1; /* the send was cancelled because output waits for too long */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 };
 
@@ -199,11 +202,29 @@ void rli_conn_send_deliver_writable(struct conn *conn);
 /* Forget all output; the send is IDLE. */
 void rli_conn_send_discard(struct conn *conn);
 
-/* Tell those who wait for send memory that some came home. */
-void rli_conn_send_feed(struct rl_shard *shard);
+/* Tell those who wait for send memory that some came home. False: come again. */
+bool rli_conn_send_feed(struct rl_shard *shard);
+
+/* It waits for send memory no more. */
+void rli_conn_send_forget(struct conn *conn);
 
 /* Tell all of them: the host may have memory again (TIMER_STARVED). */
 void rli_conn_send_retry(struct rl_shard *shard);
+
+/* conn_evict.c */
+
+/* Its send is cancelled, so that what the peer has taken of it shows: see rli_conn_looked(). */
+void rli_conn_look(struct conn *conn);
+
+/* The result of a send that was cancelled to know what the peer takes. */
+void rli_conn_looked(struct conn *conn, int32_t res);
+
+/* When its first byte will have waited for too long; UINT64_MAX: it does not wait. */
+uint64_t rli_conn_overdue_ns(const struct conn *conn);
+
+/* Is memory so short that somebody has to go? Phase 5; and the timer that comes of it. */
+void rli_conn_evict_flush(struct rl_shard *shard);
+void rli_conn_evict_due(struct rl_shard *shard);
 
 /* conn_close.c */
 

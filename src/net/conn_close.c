@@ -131,7 +131,7 @@ rli_conn_close_begin(struct conn *conn)
 			conn->state != CONN_CONNECTING && !conn->is_unix && conn->input_error == 0;
 		conn->state = CONN_CANCELLING;
 	}
-	list_remove(&conn->starved);
+	rli_conn_send_forget(conn);
 	rli_conn_recv_discard(conn);
 	rli_conn_mark(conn);
 }
@@ -213,7 +213,7 @@ close_finish(struct conn *conn)
 	}
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
-	list_remove(&conn->starved);
+	rli_conn_send_forget(conn);
 	counters_add_closed(&shard->counters, actor->reason);
 	actor->conn = NULL;
 	conn->state = CONN_FREE;

@@ -53,6 +53,9 @@ deadline_earliest(const struct conn *conn)
 		deadline_consider(&earliest, conn->send_since_ns + (uint64_t)stall_ns,
 				  RL_REASON_TIMEOUT_STALL);
 	}
+	if (conn->send.state == OP_ARMED) {
+		deadline_consider(&earliest, rli_conn_overdue_ns(conn), RL_REASON_TIMEOUT_OUTPUT);
+	}
 	if (deadline_input_is_ours_to_wait_for(conn)) {
 		if (conn->idle_timeout_ns >= 0) {
 			deadline_consider(&earliest,
@@ -122,13 +125,14 @@ rli_conn_deadline_due(struct timer *timer)
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;
 	}
-	if (earliest.reason == RL_REASON_TIMEOUT_STALL) {
+	if (earliest.reason == RL_REASON_TIMEOUT_STALL ||
+	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT) {
 		/*
-		 * Bytes that were taken are progress: the flush cancels the send, and its result
-		 * decides. Zero bytes in all that time close the connection (send_failed()).
+		 * Bytes that were taken are progress, but of a send in flight only the kernel knows
+		 * how many: the flush cancels it, and its result decides (rli_conn_looked()).
 		 */
-		conn->stalled = true;
-		rli_conn_mark(conn);
+		conn->overdue = earliest.reason == RL_REASON_TIMEOUT_OUTPUT;
+		rli_conn_look(conn);
 	} else if (earliest.reason == RL_REASON_TIMEOUT_LINGER) {
 		conn->actor->reason = RL_REASON_TIMEOUT_LINGER;
 		conn->state = CONN_CANCELLING; /* FIN has left already: nothing to reset */

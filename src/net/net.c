@@ -23,6 +23,7 @@ rli_net_init(struct rl_shard *shard)
 	list_init(&net->parked);
 	list_init(&net->starved);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
+	rli_timer_init(&net->evict_timer, TIMER_EVICT);
 	if (rc == 0) {
 		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
 	}
@@ -124,7 +125,8 @@ rli_net_flush(struct rl_shard *shard)
 	}
 	rli_bufring_publish(&shard->bufring);
 	done = rli_conn_recv_unpark(shard) && done;
-	rli_conn_send_feed(shard);
+	done = rli_conn_send_feed(shard) && done;
+	rli_conn_evict_flush(shard);
 	net_publish(shard);
 	return net_flush_listeners(shard) && done;
 }

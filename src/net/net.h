@@ -47,12 +47,20 @@ struct net {
 	uint32_t starved_told; /* at the last flush */
 	uint32_t starved_refused; /* of those, since then */
 	uint32_t feeds; /* counts the flushes */
-	uint32_t chunks_home; /* send chunks given back since the last flush */
+	size_t home_bytes; /* of send chunks given back since the last flush */
+	size_t room_bytes; /* of those that came home since this round of the starved began */
+	uint32_t starved_count;
+	uint32_t starved_left; /* to be looked at in this round */
 	bool draining;
 	bool listeners_dirty;
 	bool handover_over; /* nothing comes from the acceptor any more */
 	struct log_limit limit_accept;
 	struct log_limit limit_starved;
+	struct log_limit limit_evicted;
+	struct timer evict_timer;
+	uint32_t evict_hand; /* the slot that is looked at next */
+	uint32_t evict_left; /* of this round */
+	size_t evict_bytes; /* to be suspected in this round */
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */

@@ -56,7 +56,9 @@ AT(monitors_max, 224);
 AT(names_max, 228);
 AT(bufs_max, 232);
 AT(buf_pool_bytes, 240);
-_Static_assert(sizeof(struct rl_config) == 248, "struct rl_config has not changed its size");
+AT(output_timeout_ns, 248);
+AT(evict_after_ns, 256);
+_Static_assert(sizeof(struct rl_config) == 264, "struct rl_config has not changed its size");
 
 _Static_assert(RL_LOG_ERROR == 1 && RL_LOG_DEBUG == 4, "log levels have their numbers");
 _Static_assert(RL_CONNS_REFUSE == 0 && RL_CONNS_PAUSE == 1, "policies have their numbers");
@@ -144,7 +146,7 @@ config_without_struct_size_is_refused(void **state)
 		user.struct_size = sizes[i];
 		(void)snprintf(text, sizeof(text),
 			       "config: struct_size = %zu: the struct was made without "
-			       "RL_CONFIG(), which sets it to 248",
+			       "RL_CONFIG(), which sets it to 264",
 			       sizes[i]);
 		unit_refused(&user, &machine, -EINVAL, text);
 	}
@@ -187,12 +189,12 @@ config_of_a_newer_program_may_not_use_what_we_lack(void **state)
 
 	user.unknown[23] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 272 with byte 271 set: the program uses a field that "
-		     "this library (struct_size = 248) does not have");
+		     "config: struct_size = 288 with byte 287 set: the program uses a field that "
+		     "this library (struct_size = 264) does not have");
 	user.unknown[0] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 272 with byte 248 set: the program uses a field that "
-		     "this library (struct_size = 248) does not have");
+		     "config: struct_size = 288 with byte 264 set: the program uses a field that "
+		     "this library (struct_size = 264) does not have");
 }
 
 /* Setting one field alone never contradicts a default that was not asked for. */
