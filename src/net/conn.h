@@ -6,6 +6,7 @@
  *	conn_recv.c      receiving: arm, park, pause
  *	conn_input.c     slices and leftovers on their way to the actor
  *	conn_send.c      sending: output, one gathered send in flight
+ *	conn_forward.c   bytes for it from other actors of its shard
  *	conn_evict.c     who takes too little, and must go
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
@@ -48,6 +49,11 @@ struct pending {
 };
 
 struct connect;
+
+/* Who forwards to a connection and was told to wait: struct forward, first come first served. */
+struct outlet {
+	struct list waiters;
+};
 
 struct conn {
 	uint32_t slab_link;
@@ -119,6 +125,7 @@ struct conn {
 	bool suspect : 1; /* the send was cancelled because memory is short */
 	bool overdue : 1; /* the send was cancelled because output waits for too long */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
+	struct outlet *outlet; /* those who wait to forward to it; NULL: nobody ever did */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
@@ -166,7 +173,7 @@ void rli_conn_mark(struct conn *conn);
 /* Receiving is armed, parked or cancelled as the state wants it. False: come again. */
 bool rli_conn_recv_flush(struct conn *conn);
 
-/* Automatic pause: an actor that has too much output waiting gets no more input. */
+/* Too much output waits, its own or where it forwards to: it gets no more input. */
 bool rli_conn_recv_is_held(const struct conn *conn);
 
 /* Take the oldest lent buffer off the list; there is one. */
@@ -196,6 +203,16 @@ bool rli_conn_recv_unpark(struct rl_shard *shard);
 /* Submit what is queued unless a send is in flight. False: come again. */
 bool rli_conn_send_flush(struct conn *conn);
 
+/*
+ * Queue @len bytes, not more than the cap: 0, RL_CONN_SEND_HIGH or -EAGAIN, as from rl_conn_send().
+ */
+int rli_conn_send_queue(struct conn *conn, const void *data, size_t len);
+
+/*
+ * Below the low mark, and with room for what was refused: who tries again then isn't refused again.
+ */
+bool rli_conn_send_is_low(const struct conn *conn);
+
 bool rli_conn_send_is_writable(const struct conn *conn);
 void rli_conn_send_deliver_writable(struct conn *conn);
 
@@ -210,6 +227,11 @@ void rli_conn_send_forget(struct conn *conn);
 
 /* Tell all of them: the host may have memory again (TIMER_STARVED). */
 void rli_conn_send_retry(struct rl_shard *shard);
+
+/* conn_forward.c */
+
+/* Those who wait to forward go on, if they may; some in each turn. False: come again. */
+bool rli_conn_forward_flush(struct conn *conn);
 
 /* conn_evict.c */
 

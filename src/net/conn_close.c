@@ -211,6 +211,9 @@ close_finish(struct conn *conn)
 	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
 		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */
 	}
+	if (conn->outlet != NULL) {
+		rli_slab_give(&shard->net->outlets, conn->outlet);
+	}
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
 	rli_conn_send_forget(conn);
@@ -239,6 +242,9 @@ close_step(struct conn *conn)
 	case CONN_CLOSING:
 		return !op_is_idle(&conn->control) || control_close(conn);
 	case CONN_CLOSED:
+		if (!rli_conn_forward_flush(conn)) {
+			return false; /* some wait for it still */
+		}
 		close_finish(conn);
 		return true;
 	case CONN_FREE:

@@ -37,7 +37,8 @@ static bool
 deadline_input_is_ours_to_wait_for(const struct conn *conn)
 {
 	/* who said "not now" and is owed no notice has nobody but itself to wait for */
-	bool again = conn->again && (conn->writable_owed || conn->actor->rooms_owed > 0);
+	bool again = conn->again && (conn->writable_owed || conn->actor->rooms_owed > 0 ||
+				     conn->actor->forwards_owed > 0);
 
 	return conn->state == CONN_OPEN && !conn->paused && !again && !conn->held;
 }

@@ -29,11 +29,20 @@ recv_is_wanted(const struct conn *conn)
 	return !conn->paused && !conn->again;
 }
 
-/* Automatic pause: an actor that has too much output waiting gets no more input. */
+/*
+ * Automatic pause: an actor that has too much output waiting, its own or where it forwards to, gets
+ * no more input.
+ */
 bool
 rli_conn_recv_is_held(const struct conn *conn)
 {
-	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->state == CONN_OPEN && conn->auto_pause &&
+	if (conn->state != CONN_OPEN) {
+		return false;
+	}
+	if (conn->actor->forwards_owed > 0 && !RL_MUTANT(FORWARD_NOT_HELD)) {
+		return true; /* what it would deliver could not be forwarded */
+	}
+	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->auto_pause &&
 	       conn->out_bytes > conn->shard->config->send_high_bytes;
 }
 

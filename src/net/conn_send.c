@@ -140,7 +140,6 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 static int
 send_refused(struct conn *conn, size_t len)
 {
-	conn->writable_owed = true;
 	if (len > conn->refused_bytes) {
 		conn->refused_bytes = (uint32_t)len;
 	}
@@ -183,10 +182,25 @@ send_starved(struct conn *conn, size_t len)
 
 /* PATH-6 send queued */
 int
+rli_conn_send_queue(struct conn *conn, const void *data, size_t len)
+{
+	const struct rl_config *config = conn->shard->config;
+
+	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
+		return send_refused(conn, len);
+	}
+	if (!output_append(conn, data, len)) {
+		return send_starved(conn, len);
+	}
+	rli_conn_mark(conn);
+	return conn->out_bytes > config->send_high_bytes ? RL_CONN_SEND_HIGH : 0;
+}
+
+int
 rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 {
 	struct conn *conn = self->conn;
-	const struct rl_config *config = self->shard->config;
+	int rc;
 
 	RL_ASSERT(self->running);
 	if (conn == NULL) {
@@ -195,24 +209,17 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	if (self->life == ACTOR_ENDING || conn->shut_wanted) {
 		return -ESHUTDOWN;
 	}
-	if (len > config->send_cap_bytes) {
+	if (len > self->shard->config->send_cap_bytes) {
 		return -EMSGSIZE;
 	}
 	if (len == 0) {
 		return 0;
 	}
-	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
-		return send_refused(conn, len);
-	}
-	if (!output_append(conn, data, len)) {
-		return send_starved(conn, len);
-	}
-	rli_conn_mark(conn);
-	if (conn->out_bytes > config->send_high_bytes) {
+	rc = rli_conn_send_queue(conn, data, len);
+	if (rc != 0) {
 		conn->writable_owed = true;
-		return RL_CONN_SEND_HIGH;
 	}
-	return 0;
+	return rc;
 }
 
 /* @bytes have left: their chunks go home. */
@@ -303,7 +310,8 @@ send_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 	    rli_conn_recv_is_over(conn)) {
 		rli_actor_ready(conn->actor);
 	}
-	if (conn->out_bytes != 0 || conn->held || conn->shut_wanted || conn->state != CONN_OPEN) {
+	if (conn->out_bytes != 0 || conn->held || conn->shut_wanted || conn->outlet != NULL ||
+	    conn->state != CONN_OPEN) {
 		rli_conn_mark(conn);
 	}
 }
@@ -403,18 +411,20 @@ rli_conn_send_flush(struct conn *conn)
 	return true;
 }
 
-/*
- * Below the low mark, and with room for what was refused: who tries again then isn't refused again.
- */
 bool
-rli_conn_send_is_writable(const struct conn *conn)
+rli_conn_send_is_low(const struct conn *conn)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	return !RL_MUTANT(WRITABLE_FORGOTTEN) && conn->writable_owed && conn->state == CONN_OPEN &&
-	       conn->out_bytes < config->send_low_bytes &&
+	return conn->state == CONN_OPEN && conn->out_bytes < config->send_low_bytes &&
 	       conn->out_bytes + conn->refused_bytes <= config->send_cap_bytes &&
 	       !list_is_linked(&conn->starved);
+}
+
+bool
+rli_conn_send_is_writable(const struct conn *conn)
+{
+	return !RL_MUTANT(WRITABLE_FORGOTTEN) && conn->writable_owed && rli_conn_send_is_low(conn);
 }
 
 void
@@ -446,6 +456,7 @@ send_feed_tell(struct conn *conn)
 	rli_conn_send_forget(conn);
 	conn->fed = conn->shard->net->feeds;
 	rli_actor_ready(conn->actor);
+	rli_conn_mark(conn); /* those who forward to it go on with the next flush */
 }
 
 /* The next ones of those who wait, as far as @room goes; how many were told. */
@@ -519,8 +530,7 @@ rli_conn_send_retry(struct rl_shard *shard)
 		struct conn *conn =
 			list_entry(list_first(&shard->net->starved), struct conn, starved);
 
-		rli_conn_send_forget(conn);
-		rli_actor_ready(conn->actor);
+		send_feed_tell(conn);
 	}
 }
 

@@ -34,6 +34,9 @@ rli_net_init(struct rl_shard *shard)
 		rc = rli_slab_init(&net->accepts, sizeof(struct accept),
 				   NET_LISTENERS_MAX * config->accepts_in_flight);
 	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->outlets, sizeof(struct outlet), config->conns_max);
+	}
 	return rc;
 }
 
@@ -46,12 +49,15 @@ rli_net_fini(struct rl_shard *shard)
 	rli_slab_fini(&net->connects);
 	rli_slab_fini(&net->pendings);
 	rli_slab_fini(&net->accepts);
+	rli_slab_fini(&net->outlets);
 }
 
 /* False: @conn wants another look, in this turn's successor and without a wait in between. */
 static bool
 net_flush_conn(struct conn *conn)
 {
+	bool told = rli_conn_forward_flush(conn);
+
 	switch ((enum conn_state)conn->state) {
 	case CONN_CONNECTING:
 		return rli_conn_connect_flush(conn);
@@ -59,7 +65,7 @@ net_flush_conn(struct conn *conn)
 		bool sent = rli_conn_send_flush(conn);
 		bool received = rli_conn_recv_flush(conn);
 
-		return rli_conn_shutdown_flush(conn) && sent && received;
+		return rli_conn_shutdown_flush(conn) && sent && received && told;
 	}
 	case CONN_FLUSHING:
 	case CONN_LINGERING:
@@ -67,7 +73,7 @@ net_flush_conn(struct conn *conn)
 	case CONN_RESETTING:
 	case CONN_CLOSING:
 	case CONN_CLOSED:
-		return rli_conn_close_flush(conn);
+		return rli_conn_close_flush(conn) && (told || conn->state == CONN_FREE);
 	case CONN_FREE:
 		break;
 	}

@@ -33,6 +33,7 @@ struct net {
 	struct slab connects; /* outbound connects under way */
 	struct slab pendings; /* what actors left unconsumed */
 	struct slab accepts;
+	struct slab outlets;
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */

@@ -273,6 +273,8 @@ check_mesh_silent(const struct rl_shard *shard)
 		  actors->promises.taken);
 	sim_check(actors->leases.taken == 0, "shard %u: %u leases were left", shard->id,
 		  actors->leases.taken);
+	sim_check(actors->forwards.taken == 0 && shard->net->outlets.taken == 0,
+		  "shard %u: somebody still waits to forward", shard->id);
 	sim_check(actors->rooms.taken == 0, "shard %u: %u rooms were left", shard->id,
 		  actors->rooms.taken);
 }
