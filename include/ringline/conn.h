@@ -103,8 +103,8 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_send(struct rl_actor *self, const void *data
  * that output fell below the low mark, or when it takes nothing more: then trying again says why.
  * Until it was delivered, the running actor's own input is held back, as automatic pause does it,
  * whatever its auto_pause says: so a proxy stops reading where it can't write, for each direction
- * by itself. Several who wait are told in the order in which they came, up to 16 in a turn, and above
- * the high mark nothing is taken from others. An actor without a stream can forward too.
+ * by itself. Several who wait are told in the order in which they came, up to 16 in a turn, and
+ * above the high mark nothing is taken from others. An actor without a stream can forward too.
  *
  * @param self  The actor whose handler is running.
  * @param to    The connection; @p self is allowed, and the same as rl_conn_send().
