@@ -122,6 +122,10 @@ static const struct config_deadline config_deadlines[] = {
 	{ CONFIG_AT(drain_timeout_ns), RL_SEC(10) },
 	/* because two round trips and a slow client's arithmetic fit several times */
 	{ CONFIG_AT(tls_handshake_timeout_ns), RL_SEC(10) },
+	/* because who takes the default cap in that time reads 9 KB/s, as a telephone did */
+	{ CONFIG_AT(output_timeout_ns), RL_SEC(120) },
+	/* because a peer that lives and lost some packets is back by then */
+	{ CONFIG_AT(evict_after_ns), RL_SEC(5) },
 };
 /* clang-format on */
 

@@ -192,6 +192,9 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 	case TIMER_STARVED:
 		rli_conn_send_retry(shard);
 		return;
+	case TIMER_EVICT:
+		rli_conn_evict_due(shard);
+		return;
 	case TIMER_LISTENER:
 		rli_listener_backoff_due(timer);
 		return;

@@ -229,6 +229,18 @@ struct rl_config {
 	 * that signs takes 0.1 to 1 ms, and all else on the shard waits for it.
 	 */
 	uint32_t tls_handshake_steps_max;
+	/**
+	 * How long a byte of output may wait while more than send_low_bytes do, in nanoseconds, -1:
+	 * for ever. Default 120 s: who takes 1 MiB in that time reads 9 KB/s.
+	 */
+	int64_t output_timeout_ns;
+	/**
+	 * Patience when the send memory runs out, in nanoseconds, -1: no eviction. A peer that
+	 * takes nothing for so long is cut when a sixteenth of the memory is free and its
+	 * connection holds a 32nd of that; sooner the more it holds and the less is free. Default 5
+	 * s: retransmissions of a peer that lives take less.
+	 */
+	int64_t evict_after_ns;
 };
 
 /** A configuration with the given fields, everything else at its default. */

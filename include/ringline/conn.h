@@ -169,6 +169,39 @@ RL_EXPORT RL_MUST_CHECK int rl_conn_open(struct rl_actor *self, const char *url,
 RL_EXPORT RL_MUST_CHECK int rl_conn_send(struct rl_actor *self, const void *data, size_t len);
 
 /**
+ * Queue bytes for the peer of another connection of this shard.
+ *
+ * They join its output behind all that is queued there, under its marks and its cap. After the
+ * first RL_CONN_SEND_HIGH or -EAGAIN exactly one RL_MSG_WRITABLE that names @p to follows, when
+ * that output fell below the low mark, or when it takes nothing more: then trying again says why.
+ * Until it was delivered, the running actor's own input is held back, as automatic pause does it,
+ * whatever its auto_pause says: so a proxy stops reading where it can't write, for each direction
+ * by itself. Several who wait are told in the order in which they came, up to 16 in a turn, and
+ * above the high mark nothing is taken from others. An actor without a stream can forward too.
+ *
+ * @param self  The actor whose handler is running.
+ * @param to    The connection; @p self is allowed, and the same as rl_conn_send().
+ * @param data  The bytes.
+ * @param len   How many; 0 is allowed and does nothing.
+ *
+ * Context:   actor handler.
+ * Ownership: copies @p data.
+ * Cost:      one copy, no allocation, no system call.
+ * Returns:   0
+ *            RL_CONN_SEND_HIGH  taken; that output is above its high mark, RL_MSG_WRITABLE follows
+ *            -EAGAIN     nothing taken: the cap, the shard's memory, or others wait;
+ *                        RL_MSG_WRITABLE follows
+ *            -ENOBUFS    nothing taken, and no record left to remember who waits: nothing follows
+ *            -EMSGSIZE   @p len is above send_cap_bytes
+ *            -ENOENT     @p to has ended, or never existed
+ *            -ENOTCONN   @p to has no stream
+ *            -ESHUTDOWN  the write side of @p to was shut, or its end was decided
+ *            -EXDEV      @p to lives on another shard
+ */
+RL_EXPORT RL_MUST_CHECK int rl_conn_forward(struct rl_actor *self, rl_actor_id to, const void *data,
+					    size_t len);
+
+/**
  * Say how many bytes of this RL_MSG_RECV were consumed; without a call, all were.
  *
  * The rest stays and comes again, in front of what arrives next. A handler that has to wait for

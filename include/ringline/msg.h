@@ -25,7 +25,10 @@ enum rl_msg_kind {
 	RL_MSG_OPEN,
 	/** Bytes arrived; see rl_conn_consumed() for taking only part of them. */
 	RL_MSG_RECV,
-	/** Output fell below the low mark, once after the first HIGH or -EAGAIN. */
+	/**
+	 * Output fell below the low mark, once after the first HIGH or -EAGAIN: this connection's,
+	 * or that of one that it forwards to.
+	 */
 	RL_MSG_WRITABLE,
 	/** The peer will send no more; all its bytes were delivered. The write side still works. */
 	RL_MSG_EOF,
@@ -90,6 +93,8 @@ struct rl_msg {
 		struct {
 			/** Bytes of output still queued. */
 			size_t queued_bytes;
+			/** The connection that it forwards to; no id: its own. */
+			rl_actor_id target;
 		} writable;
 		struct {
 			/** Bytes that the actor left over and that are now lost to it. */

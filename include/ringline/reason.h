@@ -53,6 +53,10 @@ enum rl_reason {
 	RL_REASON_LINKED,
 	/** The host of an outbound connection could not be looked up: see error. */
 	RL_REASON_RESOLVE,
+	/** Output waited for output_timeout_ns, and the peer took some, but not that. */
+	RL_REASON_TIMEOUT_OUTPUT,
+	/** The shard's send memory ran out, and the peer had taken nothing of it for a while. */
+	RL_REASON_EVICTED,
 
 	RL_REASON_COUNT
 };

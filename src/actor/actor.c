@@ -14,6 +14,7 @@
 #include "actor/actor_run.h"
 #include "actor/actor_timer.h"
 #include "actor/buf.h"
+#include "actor/forward.h"
 #include "actor/monitor.h"
 #include "actor/name.h"
 #include "actor/request.h"
@@ -38,6 +39,9 @@ actors_init_ties(struct rl_shard *shard)
 	}
 	if (rc == 0) {
 		rc = rli_slab_init(&actors->rooms, sizeof(struct room), config->actors_max);
+	}
+	if (rc == 0) {
+		rc = rli_slab_init(&actors->forwards, sizeof(struct forward), config->actors_max);
 	}
 	if (rc == 0) {
 		rc = rli_names_init(shard);
@@ -89,6 +93,7 @@ rli_actors_fini(struct rl_shard *shard)
 	rli_slab_fini(&actors->promises);
 	rli_slab_fini(&actors->leases);
 	rli_slab_fini(&actors->rooms);
+	rli_slab_fini(&actors->forwards);
 	rli_names_fini(shard);
 	rli_bufs_fini(shard);
 	rli_letter_pool_fini(&actors->letters);
@@ -167,6 +172,7 @@ actor_init(struct rl_shard *shard, struct rl_actor *actor, const struct rl_actor
 	actor->room_told = false;
 	actor->noticed = 0;
 	actor->rooms_owed = 0;
+	actor->forwards_owed = 0;
 	list_init(&actor->held);
 	list_init(&actor->owed);
 	list_init(&actor->notices);
@@ -276,6 +282,9 @@ actor_untie_one(struct rl_actor *actor, struct tie *tie)
 		return;
 	case TIE_ROOM:
 		rli_room_drop(list_entry(tie, struct room, tie));
+		return;
+	case TIE_FORWARD:
+		rli_forward_drop(list_entry(tie, struct forward, tie));
 		return;
 	case TIE_NAME:
 		rli_name_drop(list_entry(tie, struct name_claim, tie));

@@ -53,6 +53,7 @@ enum tie_kind {
 	TIE_WATCHED, /* owed: struct lease, the watched one's half */
 	TIE_ROOM, /* held, then a notice: struct room */
 	TIE_NAME, /* held: struct name_claim */
+	TIE_FORWARD, /* held, then a notice: struct forward */
 };
 
 struct tie {
@@ -65,7 +66,8 @@ struct rl_actor {
 		uint32_t slab_link; /* the slab's, while the slot is free */
 		int error; /* goes with the reason */
 	};
-	uint32_t rooms_owed; /* RL_MSG_ROOM that will come */
+	uint16_t rooms_owed; /* RL_MSG_ROOM that will come */
+	uint16_t forwards_owed; /* RL_MSG_WRITABLE of others that will come */
 	uint64_t id; /* what others know it by; ACTOR_ID_FREE() while the slot is free */
 	struct rl_shard *shard;
 	rl_actor_receive_fn receive; /* def's, or what it became */
@@ -155,6 +157,7 @@ struct actors {
 	struct slab promises;
 	struct slab leases;
 	struct slab rooms;
+	struct slab forwards;
 	struct name_table homes; /* names that this shard decides about: struct name_home */
 	struct name_table names; /* this shard's copy of all */
 	struct slab claims;

@@ -391,10 +391,10 @@ room_is_on(const struct list *list, uint32_t shard)
 	for (struct list_node *node = list->head.next; node != &list->head; node = node->next) {
 		const struct room *room = list_entry(node, struct room, tie.node);
 
-		if (room->tie.kind != TIE_ROOM) {
+		if (room->tie.kind != TIE_ROOM && room->tie.kind != TIE_FORWARD) {
 			return false;
 		}
-		if (room->shard == shard) {
+		if (room->tie.kind == TIE_ROOM && room->shard == shard) {
 			return true;
 		}
 	}
@@ -419,7 +419,7 @@ rli_room_want(struct rl_actor *actor, uint32_t shard)
 	room->shard = shard;
 	room->tie.kind = TIE_ROOM;
 	list_node_init(&room->tie.node);
-	list_push_front(&actor->held, &room->tie.node);
+	list_push_front(&actor->held, &room->tie.node); /* see also actor/forward.c */
 	list_node_init(&room->waiter);
 	list_push_back(&here->port->out[shard].waiters, &room->waiter);
 	actor->rooms_owed++;

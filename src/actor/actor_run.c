@@ -13,6 +13,7 @@
 #include "actor/actor_mesh.h"
 #include "actor/actor_timer.h"
 #include "actor/buf.h"
+#include "actor/forward.h"
 #include "actor/monitor.h"
 #include "actor/request.h"
 
@@ -124,6 +125,9 @@ run_notice(struct rl_actor *actor)
 		return;
 	case TIE_ROOM:
 		rli_room_deliver(actor, list_entry(tie, struct room, tie));
+		return;
+	case TIE_FORWARD:
+		rli_forward_deliver(actor, list_entry(tie, struct forward, tie));
 		return;
 	case TIE_PROMISE:
 	case TIE_WATCHED:

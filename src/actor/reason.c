@@ -26,6 +26,8 @@ static const char *const reason_names[] = {
 	[RL_REASON_GONE] = "gone",
 	[RL_REASON_LINKED] = "linked",
 	[RL_REASON_RESOLVE] = "resolve",
+	[RL_REASON_TIMEOUT_OUTPUT] = "timeout_output",
+	[RL_REASON_EVICTED] = "evicted",
 };
 
 _Static_assert(sizeof(reason_names) / sizeof(reason_names[0]) == RL_REASON_COUNT,

@@ -193,6 +193,7 @@ rli_conn_run(struct rl_actor *actor, uint32_t budget)
 		if (actor->room_told) {
 			actor->room_told = false;
 			rli_conn_recv_again(conn); /* what answered -EAGAIN meanwhile */
+			rli_conn_mark(conn); /* or was held */
 		}
 		if (actor->life == ACTOR_RUNNING && conn_deliver_next(conn)) {
 			more = true;

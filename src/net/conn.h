@@ -6,6 +6,8 @@
  *	conn_recv.c      receiving: arm, park, pause
  *	conn_input.c     slices and leftovers on their way to the actor
  *	conn_send.c      sending: output, one gathered send in flight
+ *	conn_forward.c   bytes for it from other actors of its shard
+ *	conn_evict.c     who takes too little, and must go
  *	conn_close.c     the end: flush, FIN, linger, cancel, reset, close
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
  *	conn_open.c      outbound: checked, looked up
@@ -56,6 +58,11 @@ struct slice {
 };
 
 struct connect;
+
+/* Who forwards to a connection and was told to wait: struct forward, first come first served. */
+struct outlet {
+	struct list waiters;
+};
 
 struct conn {
 	uint32_t slab_link;
@@ -109,7 +116,6 @@ struct conn {
 	uint32_t stall_ms;
 	uint32_t linger_ms;
 
-	int input_error; /* why input ended, 0: it did not, or by FIN */
 	uint8_t state; /* enum conn_state */
 	uint8_t sqe_flags; /* IOSQE_FIXED_FILE or 0 */
 	bool is_unix : 1;
@@ -128,12 +134,16 @@ struct conn {
 	bool shut_wanted : 1; /* rl_conn_shutdown_write() */
 	bool shut_sent : 1;
 	bool poll_first : 1; /* the last send answered -EAGAIN: wait for room first */
-	bool stalled : 1; /* the send was cancelled because its deadline had passed */
+	bool stalled : 1; /* the send was cancelled, to see what the peer has taken of it */
 	bool abort : 1; /* rl_conn_abort() */
 	bool reset : 1; /* close with RST */
 	bool cut : 1; /* by the drain */
 	bool peer_counted : 1; /* in net->peers */
+	bool suspect : 1; /* the send was cancelled because memory is short */
+	bool overdue : 1; /* the send was cancelled because output waits for too long */
+	int16_t input_error; /* why input ended, 0: it did not, or by FIN */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
+	struct outlet *outlet; /* those who wait to forward to it; NULL: nobody ever did */
 };
 
 _Static_assert(sizeof(struct conn) <= 336, "an idle connection and its actor stay below 512 bytes");
@@ -186,7 +196,7 @@ const char *rli_conn_state_name(const struct conn *conn);
 /* Receiving is armed, parked or cancelled as the state wants it. False: come again. */
 bool rli_conn_recv_flush(struct conn *conn);
 
-/* Automatic pause: an actor that has too much output waiting gets no more input. */
+/* Too much output waits, its own or where it forwards to: it gets no more input. */
 bool rli_conn_recv_is_held(const struct conn *conn);
 
 /* Take the oldest lent buffer off the list; there is one. */
@@ -220,6 +230,16 @@ bool rli_conn_recv_unpark(struct rl_shard *shard);
 /* Submit what is queued unless a send is in flight. False: come again. */
 bool rli_conn_send_flush(struct conn *conn);
 
+/*
+ * Queue @len bytes, not more than the cap: 0, RL_CONN_SEND_HIGH or -EAGAIN, as from rl_conn_send().
+ */
+int rli_conn_send_queue(struct conn *conn, const void *data, size_t len);
+
+/*
+ * Below the low mark, and with room for what was refused: who tries again then isn't refused again.
+ */
+bool rli_conn_send_is_low(const struct conn *conn);
+
 bool rli_conn_send_is_writable(const struct conn *conn);
 void rli_conn_send_deliver_writable(struct conn *conn);
 
@@ -229,11 +249,34 @@ bool rli_conn_send_fits_share(const struct conn *conn, size_t more);
 /* Forget all output; the send is IDLE. */
 void rli_conn_send_discard(struct conn *conn);
 
-/* Tell those who wait for send memory that some came home. */
-void rli_conn_send_feed(struct rl_shard *shard);
+/* Tell those who wait for send memory that some came home. False: come again. */
+bool rli_conn_send_feed(struct rl_shard *shard);
+
+/* It waits for send memory no more. */
+void rli_conn_send_forget(struct conn *conn);
 
 /* Tell all of them: the host may have memory again (TIMER_STARVED). */
 void rli_conn_send_retry(struct rl_shard *shard);
+
+/* conn_forward.c */
+
+/* Those who wait to forward go on, if they may; some in each turn. False: come again. */
+bool rli_conn_forward_flush(struct conn *conn);
+
+/* conn_evict.c */
+
+/* Its send is cancelled, so that what the peer has taken of it shows: see rli_conn_looked(). */
+void rli_conn_look(struct conn *conn);
+
+/* The result of a send that was cancelled to know what the peer takes. */
+void rli_conn_looked(struct conn *conn, int32_t res);
+
+/* When its first byte will have waited for too long; UINT64_MAX: it does not wait. */
+uint64_t rli_conn_overdue_ns(const struct conn *conn);
+
+/* Is memory so short that somebody has to go? Phase 5; and the timer that comes of it. */
+void rli_conn_evict_flush(struct rl_shard *shard);
+void rli_conn_evict_due(struct rl_shard *shard);
 
 /* conn_close.c */
 

@@ -133,7 +133,7 @@ rli_conn_close_begin(struct conn *conn)
 			conn->state != CONN_CONNECTING && !conn->is_unix && conn->input_error == 0;
 		conn->state = CONN_CANCELLING;
 	}
-	list_remove(&conn->starved);
+	rli_conn_send_forget(conn);
 	rli_conn_recv_discard(conn);
 	rli_conn_mark(conn);
 }
@@ -230,9 +230,12 @@ close_finish(struct conn *conn)
 	if (!RL_MUTANT(TIMER_SURVIVES_CONN)) {
 		(void)rli_wheel_cancel(&shard->wheel, &conn->timer); /* false: none was armed */
 	}
+	if (conn->outlet != NULL) {
+		rli_slab_give(&shard->net->outlets, conn->outlet);
+	}
 	list_remove(&conn->dirty);
 	list_remove(&conn->parked);
-	list_remove(&conn->starved);
+	rli_conn_send_forget(conn);
 	if (conn->tls != NULL) {
 		rli_conn_tls_destroy(conn);
 	}
@@ -264,6 +267,9 @@ close_step(struct conn *conn)
 	case CONN_CLOSING:
 		return !op_is_idle(&conn->control) || control_close(conn);
 	case CONN_CLOSED:
+		if (!rli_conn_forward_flush(conn)) {
+			return false; /* some wait for it still */
+		}
 		close_finish(conn);
 		return true;
 	case CONN_FREE:

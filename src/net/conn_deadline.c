@@ -62,7 +62,8 @@ static bool
 deadline_input_is_ours_to_wait_for(const struct conn *conn)
 {
 	/* who said "not now" and is owed no notice has nobody but itself to wait for */
-	bool again = conn->again && (conn->writable_owed || conn->actor->rooms_owed > 0);
+	bool again = conn->again && (conn->writable_owed || conn->actor->rooms_owed > 0 ||
+				     conn->actor->forwards_owed > 0);
 
 	return conn->state == CONN_OPEN && !conn->paused && !again && !conn->held;
 }
@@ -77,6 +78,9 @@ deadline_earliest(const struct conn *conn)
 		deadline_consider(&earliest,
 				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
 				  RL_REASON_TIMEOUT_STALL);
+	}
+	if (conn->send.state == OP_ARMED) {
+		deadline_consider(&earliest, rli_conn_overdue_ns(conn), RL_REASON_TIMEOUT_OUTPUT);
 	}
 	if (conn_is_shaking(conn) && conn->state == CONN_OPEN) {
 		if (conn->until_ns != 0) {
@@ -163,13 +167,14 @@ rli_conn_deadline_due(struct timer *timer)
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;
 	}
-	if (earliest.reason == RL_REASON_TIMEOUT_STALL) {
+	if (earliest.reason == RL_REASON_TIMEOUT_STALL ||
+	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT) {
 		/*
-		 * Bytes that were taken are progress: the flush cancels the send, and its result
-		 * decides. Zero bytes in all that time close the connection (send_failed()).
+		 * Bytes that were taken are progress, but of a send in flight only the kernel knows
+		 * how many: the flush cancels it, and its result decides (rli_conn_looked()).
 		 */
-		conn->stalled = true;
-		rli_conn_mark(conn);
+		conn->overdue = earliest.reason == RL_REASON_TIMEOUT_OUTPUT;
+		rli_conn_look(conn);
 	} else if (earliest.reason == RL_REASON_TIMEOUT_LINGER) {
 		if (conn->actor->reason != RL_REASON_TLS) { /* the alert has left: that is why */
 			conn->actor->reason = RL_REASON_TIMEOUT_LINGER;

@@ -213,7 +213,8 @@ input_answered(struct conn *conn, int answer)
 	}
 	conn->again = true;
 	rli_conn_mark(conn);
-	if (!conn->writable_owed && conn->actor->rooms_owed == 0) {
+	if (!conn->writable_owed && conn->actor->rooms_owed == 0 &&
+	    conn->actor->forwards_owed == 0) {
 		counters_add(&conn->shard->counters, again_unowed, 1);
 	}
 }

@@ -29,12 +29,21 @@ recv_is_wanted(const struct conn *conn)
 	return (!conn->paused && !conn->again) || conn_is_shaking(conn);
 }
 
-/* Automatic pause: an actor that has too much output waiting gets no more input. */
+/*
+ * Automatic pause: an actor that has too much output waiting, its own or where it forwards to, gets
+ * no more input.
+ */
 bool
 rli_conn_recv_is_held(const struct conn *conn)
 {
-	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->state == CONN_OPEN && conn->auto_pause &&
-	       conn->out_bytes > conn->shard->config->send_high_bytes && !conn_is_shaking(conn);
+	if (conn->state != CONN_OPEN || conn_is_shaking(conn)) {
+		return false;
+	}
+	if (conn->actor->forwards_owed > 0 && !RL_MUTANT(FORWARD_NOT_HELD)) {
+		return true; /* what it would deliver could not be forwarded */
+	}
+	return !RL_MUTANT(AUTO_PAUSE_IGNORED) && conn->auto_pause &&
+	       conn->out_bytes > conn->shard->config->send_high_bytes;
 }
 
 /* PATH-2 arm recv. False: the submission queue is full. */
@@ -250,7 +259,7 @@ recv_failed(struct conn *conn, int error)
 	default:
 		break;
 	}
-	conn->input_error = error;
+	conn->input_error = (int16_t)error; /* an errno */
 	if (conn->state == CONN_OPEN) {
 		rli_actor_ready(conn->actor); /* what was received before is delivered first */
 	} else if (conn->state == CONN_FLUSHING) {

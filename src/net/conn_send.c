@@ -19,10 +19,15 @@
 
 #define SEND_RETRY_NS 10000000 /* 10 ms */
 #define SEND_FEED_MAX 64 /* of those who wait for memory are told in one turn */
+#define SEND_PASS_MAX 8 /* and so many are passed over, because there is not enough for them */
 
 /* Shares begin when less than an eighth of the pool is free: a 32nd of that for each. */
 #define SHARE_BEGINS 8
 #define SHARE_PART   32
+
+/* Of the last 32nd, who holds nothing gets no more than this at once: replies are mostly small. */
+#define SHARE_LAST	 32
+#define SHARE_LAST_BYTES 4096
 
 /*
  * What one connection may hold of the pool now. While there is plenty, that is up to the cap; then
@@ -41,12 +46,27 @@ output_share(const struct chunk_pool *pool)
 	return share < CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : share;
 }
 
+/* How much of @len is more than the last chunk has room for. */
+static size_t
+output_beyond(const struct conn *conn, size_t len)
+{
+	const struct chunk *last = conn->out_last;
+	size_t room = last == NULL ? 0 : last->capacity - last->end;
+
+	return len > room ? len - room : 0;
+}
+
 /* Who holds nothing gets what it asks for, so that a request of somebody who reads always goes. */
 bool
 rli_conn_send_fits_share(const struct conn *conn, size_t more)
 {
-	return conn->held_bytes == 0 ||
-	       conn->held_bytes + more <= output_share(&conn->shard->send_pool);
+	const struct chunk_pool *pool = &conn->shard->send_pool;
+
+	if (conn->held_bytes == 0) {
+		return more <= SHARE_LAST_BYTES ||
+		       rli_chunk_spans_free(pool) >= pool->spans_max / SHARE_LAST;
+	}
+	return conn->held_bytes + more <= output_share(pool);
 }
 
 /* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
@@ -76,11 +96,12 @@ output_reserve(struct conn *conn, size_t len)
 }
 
 static const uint8_t *
-output_fill(struct chunk *chunk, const uint8_t *data, size_t *len)
+output_fill(struct conn *conn, struct chunk *chunk, const uint8_t *data, size_t *len)
 {
 	size_t room = chunk->capacity - chunk->end;
 	size_t bytes = *len < room ? *len : room;
 
+	chunk->filled_ns = conn->shard->now_ns;
 	memcpy(chunk->data + chunk->end, data, bytes);
 	chunk->end += (uint32_t)bytes;
 	*len -= bytes;
@@ -92,26 +113,25 @@ static bool
 output_append(struct conn *conn, const uint8_t *data, size_t len)
 {
 	struct chunk *last = conn->out_last;
-	size_t room = last == NULL ? 0 : last->capacity - last->end;
+	size_t beyond = output_beyond(conn, len);
 	struct chunk *chunk = NULL;
 
-	if (len > room) {
-		chunk = rli_conn_send_fits_share(conn, len - room)
-				? output_reserve(conn, len - room)
-				: NULL;
+	if (beyond > 0) {
+		chunk = rli_conn_send_fits_share(conn, beyond) ? output_reserve(conn, beyond)
+							       : NULL;
 		if (chunk == NULL) {
 			return false;
 		}
 	}
 	conn->out_bytes += (uint32_t)len;
 	if (last != NULL) {
-		data = output_fill(last, data, &len);
+		data = output_fill(conn, last, data, &len);
 		last->next = chunk;
 	} else {
 		conn->out_first = chunk;
 	}
 	for (; chunk != NULL; chunk = chunk->next) {
-		data = output_fill(chunk, data, &len);
+		data = output_fill(conn, chunk, data, &len);
 		conn->held_bytes += chunk->capacity;
 		conn->out_last = chunk;
 	}
@@ -121,7 +141,6 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 static int
 send_refused(struct conn *conn, size_t len)
 {
-	conn->writable_owed = true;
 	if (len > conn->refused_bytes) {
 		conn->refused_bytes = (uint32_t)len;
 	}
@@ -155,6 +174,7 @@ send_starved(struct conn *conn, size_t len)
 		/* one of those that were told; once, however often it is refused */
 		net->starved_refused += conn->fed == net->feeds ? 1 : 0;
 		list_push_back(&net->starved, &conn->starved);
+		net->starved_count++;
 	}
 	counters_add(&conn->shard->counters, sends_starved, 1);
 	send_starved_log(conn->shard);
@@ -163,24 +183,10 @@ send_starved(struct conn *conn, size_t len)
 
 /* PATH-6 send queued */
 int
-rl_conn_send(struct rl_actor *self, const void *data, size_t len)
+rli_conn_send_queue(struct conn *conn, const void *data, size_t len)
 {
-	struct conn *conn = self->conn;
-	const struct rl_config *config = self->shard->config;
+	const struct rl_config *config = conn->shard->config;
 
-	RL_ASSERT(self->running);
-	if (conn == NULL) {
-		return -ENOTCONN;
-	}
-	if (self->life == ACTOR_ENDING || conn->shut_wanted) {
-		return -ESHUTDOWN;
-	}
-	if (len > config->send_cap_bytes) {
-		return -EMSGSIZE;
-	}
-	if (len == 0) {
-		return 0;
-	}
 	if (conn->out_bytes + len > config->send_cap_bytes && !RL_MUTANT(CAP_IGNORED)) {
 		return send_refused(conn, len);
 	}
@@ -189,11 +195,33 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 		return send_starved(conn, len);
 	}
 	rli_conn_mark(conn);
-	if (conn->out_bytes > config->send_high_bytes) {
-		conn->writable_owed = true;
-		return RL_CONN_SEND_HIGH;
+	return conn->out_bytes > config->send_high_bytes ? RL_CONN_SEND_HIGH : 0;
+}
+
+int
+rl_conn_send(struct rl_actor *self, const void *data, size_t len)
+{
+	struct conn *conn = self->conn;
+	int rc;
+
+	RL_ASSERT(self->running);
+	if (conn == NULL) {
+		return -ENOTCONN;
 	}
-	return 0;
+	if (self->life == ACTOR_ENDING || conn->shut_wanted) {
+		return -ESHUTDOWN;
+	}
+	if (len > self->shard->config->send_cap_bytes) {
+		return -EMSGSIZE;
+	}
+	if (len == 0) {
+		return 0;
+	}
+	rc = rli_conn_send_queue(conn, data, len);
+	if (rc != 0) {
+		conn->writable_owed = true;
+	}
+	return rc;
 }
 
 /* @bytes have left: their chunks go home. */
@@ -215,8 +243,8 @@ output_consume(struct conn *conn, uint32_t bytes)
 		bytes -= held;
 		conn->out_first = chunk->next;
 		conn->held_bytes -= RL_MUTANT(SHARE_NOT_GIVEN_BACK) ? 0 : chunk->capacity;
+		shard->net->home_bytes += chunk->capacity;
 		rli_chunk_give(&shard->send_pool, chunk);
-		shard->net->chunks_home++;
 	}
 	conn->out_last = NULL;
 }
@@ -241,10 +269,7 @@ send_failed(struct conn *conn, int error)
 			true; /* backpressure: keep the bytes, try again when there is room */
 		return;
 	case -ECANCELED:
-		if (conn->stalled) {
-			rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
-		}
-		return;
+		return; /* what that means depends on why: rli_conn_looked() */
 	default:
 		rli_conn_failed(conn, error);
 	}
@@ -283,16 +308,15 @@ send_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		}
 		conn->inflight_bytes = 0;
 		if (conn->stalled) {
-			conn->stalled = false;
-			rli_conn_deadline_update(
-				conn); /* the timer has come, and was not set again */
+			rli_conn_looked(conn, res);
 		}
 	}
 	if (rli_conn_send_is_writable(conn) || rli_conn_recv_is_due(conn) ||
 	    rli_conn_recv_is_over(conn)) {
 		rli_actor_ready(conn->actor);
 	}
-	if (conn->out_bytes != 0 || conn->held || conn->shut_wanted || conn->state != CONN_OPEN) {
+	if (conn->out_bytes != 0 || conn->held || conn->shut_wanted || conn->outlet != NULL ||
+	    conn->state != CONN_OPEN) {
 		rli_conn_mark(conn);
 	}
 }
@@ -386,21 +410,26 @@ rli_conn_send_flush(struct conn *conn)
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
 	rli_conn_deadline_by(conn, conn_deadline_after(conn->send_since_ns, conn->stall_ms));
+	if (conn->out_bytes > shard->config->send_low_bytes) {
+		rli_conn_deadline_by(conn, rli_conn_overdue_ns(conn));
+	}
 	return true;
 }
 
-/*
- * Below the low mark, and with room for what was refused: who tries again then isn't refused again.
- */
 bool
-rli_conn_send_is_writable(const struct conn *conn)
+rli_conn_send_is_low(const struct conn *conn)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	return !RL_MUTANT(WRITABLE_FORGOTTEN) && conn->writable_owed && conn->state == CONN_OPEN &&
-	       conn->out_bytes < config->send_low_bytes &&
+	return conn->state == CONN_OPEN && conn->out_bytes < config->send_low_bytes &&
 	       conn->out_bytes + conn->refused_bytes <= config->send_cap_bytes &&
 	       !list_is_linked(&conn->starved);
+}
+
+bool
+rli_conn_send_is_writable(const struct conn *conn)
+{
+	return !RL_MUTANT(WRITABLE_FORGOTTEN) && conn->writable_owed && rli_conn_send_is_low(conn);
 }
 
 void
@@ -415,47 +444,99 @@ rli_conn_send_deliver_writable(struct conn *conn)
 	rli_actor_answered(conn->actor, msg.kind, rli_actor_deliver(conn->actor, &msg));
 }
 
-/*
- * Those who wait try again in the order they came: some when chunks came home, and more as long as
- * some of those who were told did not need the memory after all. When all are refused again, nobody
- * is told before the next chunk comes home; if none is out, the host has no memory to put behind
- * the pool, and only time will tell.
- */
 void
+rli_conn_send_forget(struct conn *conn)
+{
+	struct net *net = conn->shard->net;
+
+	if (list_is_linked(&conn->starved)) {
+		list_remove(&conn->starved);
+		net->starved_count--;
+	}
+}
+
+static void
+send_feed_tell(struct conn *conn)
+{
+	rli_conn_send_forget(conn);
+	conn->fed = conn->shard->net->feeds;
+	rli_actor_ready(conn->actor);
+	rli_conn_mark(conn); /* those who forward to it go on with the next flush */
+}
+
+/* The next ones of those who wait, as far as @room goes; how many were told. */
+static uint32_t
+send_feed_next(struct net *net, size_t room)
+{
+	uint32_t told = 0;
+	uint32_t passed = 0;
+
+	while (net->starved_left > 0 && told < SEND_FEED_MAX && passed < SEND_PASS_MAX &&
+	       !list_is_empty(&net->starved)) {
+		struct conn *conn = list_entry(list_first(&net->starved), struct conn, starved);
+		size_t beyond = output_beyond(conn, conn->refused_bytes);
+
+		net->starved_left--;
+		if (beyond <= room && rli_conn_send_fits_share(conn, beyond)) {
+			room -= beyond;
+			send_feed_tell(conn);
+			told++;
+		} else {
+			list_remove(
+				&conn->starved); /* what is too little for it may do for others */
+			list_push_back(&net->starved, &conn->starved);
+			passed++;
+		}
+	}
+	return told;
+}
+
+/*
+ * Those who wait try again in the order they came, when chunks came home, as far as there is enough
+ * for them; and once more as long as some of those who were told did not need the memory after all.
+ * When all are refused again, nobody is told before the next chunk comes home; if none is out, the
+ * host has no memory to put behind the pool, and only time will tell.
+ */
+bool
 rli_conn_send_feed(struct rl_shard *shard)
 {
 	struct net *net = shard->net;
 	bool unused = net->starved_refused < net->starved_told;
-	uint32_t told = 0;
 
 	net->feeds++;
-	if (net->chunks_home > 0 || unused) {
-		while (told < SEND_FEED_MAX && !list_is_empty(&net->starved)) {
-			struct conn *conn =
-				list_entry(list_pop_front(&net->starved), struct conn, starved);
-
-			conn->fed = net->feeds;
-			rli_actor_ready(conn->actor);
-			told++;
-		}
+	if (net->home_bytes > 0 || unused) {
+		net->starved_left = net->starved_count;
 	}
-	net->chunks_home = 0;
+	net->starved_told = 0;
 	net->starved_refused = 0;
-	net->starved_told = told;
-	if (told == 0 && !list_is_empty(&net->starved) && shard->send_pool.chunks_taken == 0 &&
-	    !net->starved_timer.armed) {
+	if (net->starved_left > 0) {
+		net->room_bytes += net->home_bytes; /* into spans in use; of use to some */
+		net->starved_told = send_feed_next(
+			net, net->room_bytes + (size_t)rli_chunk_spans_free(&shard->send_pool) *
+						       CHUNK_BYTES_MAX);
+	}
+	net->home_bytes = 0;
+	if (net->starved_left > 0 && !list_is_empty(&net->starved)) {
+		return false;
+	}
+	net->starved_left = 0;
+	net->room_bytes = 0;
+	if (net->starved_told == 0 && !list_is_empty(&net->starved) &&
+	    shard->send_pool.chunks_taken == 0 && !net->starved_timer.armed) {
 		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
 	}
+	return true;
 }
 
 void
 rli_conn_send_retry(struct rl_shard *shard)
 {
-	struct list_node *node;
-
 	rli_conn_tls_feed(shard, true);
-	while ((node = list_pop_front(&shard->net->starved)) != NULL) {
-		rli_actor_ready(list_entry(node, struct conn, starved)->actor);
+	while (!list_is_empty(&shard->net->starved)) {
+		struct conn *conn =
+			list_entry(list_first(&shard->net->starved), struct conn, starved);
+
+		send_feed_tell(conn);
 	}
 }
 

@@ -120,7 +120,8 @@ tls_absorb(struct conn *conn)
 		return;
 	}
 	conn->out_bytes += bytes;
-	for (const struct chunk *chunk = first; chunk != NULL; chunk = chunk->next) {
+	for (struct chunk *chunk = first; chunk != NULL; chunk = chunk->next) {
+		chunk->filled_ns = conn->shard->now_ns;
 		conn->held_bytes += chunk->capacity;
 	}
 	if (conn->out_last != NULL) {
@@ -417,8 +418,8 @@ queue_consume(struct conn *conn, uint32_t bytes)
 		tls->plain_last = NULL;
 	}
 	conn->held_bytes -= chunk->capacity;
+	conn->shard->net->home_bytes += chunk->capacity;
 	rli_chunk_give(&conn->shard->send_pool, chunk);
-	conn->shard->net->chunks_home++;
 }
 
 void
@@ -439,6 +440,7 @@ flush_starved(struct conn *conn)
 
 	if (!list_is_linked(&conn->starved)) {
 		list_push_back(&shard->net->tls_starved, &conn->starved);
+		shard->net->starved_count++;
 	}
 	if (!shard->net->starved_timer.armed) {
 		rli_wheel_start(&shard->wheel, &shard->net->starved_timer,
@@ -513,10 +515,11 @@ rli_conn_tls_feed(struct rl_shard *shard, bool retry)
 	struct net *net = shard->net;
 	struct list_node *node;
 
-	if (net->chunks_home == 0 && !retry) {
+	if (net->home_bytes == 0 && !retry) {
 		return;
 	}
 	while ((node = list_pop_front(&net->tls_starved)) != NULL) {
+		net->starved_count--;
 		rli_conn_mark(list_entry(node, struct conn, starved));
 	}
 }

@@ -24,6 +24,7 @@ rli_net_init(struct rl_shard *shard)
 	list_init(&net->starved);
 	list_init(&net->tls_starved);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
+	rli_timer_init(&net->evict_timer, TIMER_EVICT);
 	if (rc == 0) {
 		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
 	}
@@ -43,6 +44,9 @@ rli_net_init(struct rl_shard *shard)
 	if (rc == 0) {
 		rc = rli_slab_init(&net->tls_buffers, TLS_PLAIN_MAX, 1);
 	}
+	if (rc == 0) {
+		rc = rli_slab_init(&net->outlets, sizeof(struct outlet), config->conns_max);
+	}
 	return rc;
 }
 
@@ -59,12 +63,15 @@ rli_net_fini(struct rl_shard *shard)
 	rli_slab_fini(&net->tlses);
 	rli_slab_fini(&net->tls_buffers);
 	rli_conn_tls_fini(net);
+	rli_slab_fini(&net->outlets);
 }
 
 /* False: @conn wants another look, in this turn's successor and without a wait in between. */
 static bool
 net_flush_conn(struct conn *conn)
 {
+	bool told = rli_conn_forward_flush(conn);
+
 	switch ((enum conn_state)conn->state) {
 	case CONN_CONNECTING:
 		return rli_conn_connect_flush(conn);
@@ -72,7 +79,7 @@ net_flush_conn(struct conn *conn)
 		bool sent = rli_conn_send_flush(conn);
 		bool received = rli_conn_recv_flush(conn);
 
-		return rli_conn_shutdown_flush(conn) && sent && received;
+		return rli_conn_shutdown_flush(conn) && sent && received && told;
 	}
 	case CONN_FLUSHING:
 	case CONN_LINGERING:
@@ -80,7 +87,7 @@ net_flush_conn(struct conn *conn)
 	case CONN_RESETTING:
 	case CONN_CLOSING:
 	case CONN_CLOSED:
-		return rli_conn_close_flush(conn);
+		return rli_conn_close_flush(conn) && (told || conn->state == CONN_FREE);
 	case CONN_FREE:
 		break;
 	}
@@ -142,7 +149,8 @@ rli_net_flush(struct rl_shard *shard)
 	}
 	rli_bufring_publish(&shard->bufring);
 	done = rli_conn_recv_unpark(shard) && done;
-	rli_conn_send_feed(shard);
+	done = rli_conn_send_feed(shard) && done;
+	rli_conn_evict_flush(shard);
 	net_publish(shard);
 	return net_flush_listeners(shard) && done;
 }

@@ -39,6 +39,7 @@ struct net {
 	struct peers peers; /* counted for listeners that limit them */
 	struct slab tlses; /* struct conn_tls */
 	struct slab tls_buffers; /* one */
+	struct slab outlets;
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */
@@ -56,13 +57,16 @@ struct net {
 	uint32_t starved_told; /* at the last flush */
 	uint32_t starved_refused; /* of those, since then */
 	uint32_t feeds; /* counts the flushes */
-	uint32_t chunks_home; /* send chunks given back since the last flush */
 	uint8_t *
 		tls_buffer; /* where one delivery is decrypted to; NULL before the first needs it */
 	uint32_t tls_shaking; /* handshakes under way */
 	uint32_t tls_steps; /* of handshakes, in this turn */
 	uint32_t tls_clients_count;
 	struct tls_client tls_clients[TLS_CLIENTS_MAX];
+	size_t home_bytes; /* of send chunks given back since the last flush */
+	size_t room_bytes; /* of those that came home since this round of the starved began */
+	uint32_t starved_count; /* who wait on either list */
+	uint32_t starved_left; /* to be looked at in this round */
 	bool draining;
 	bool listeners_dirty;
 	bool listeners_broken; /* rli_listener_broken() has something to tell */
@@ -74,6 +78,11 @@ struct net {
 	struct log_limit limit_rate;
 	struct log_limit limit_peer;
 	struct log_limit limit_lookup;
+	struct log_limit limit_evicted;
+	struct timer evict_timer;
+	uint32_t evict_hand; /* the slot that is looked at next */
+	uint32_t evict_left; /* of this round */
+	size_t evict_bytes; /* to be suspected in this round */
 };
 
 /* 0, -ENOMEM. Uses shard->net, which the composition root has set. */

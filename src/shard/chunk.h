@@ -26,6 +26,7 @@ struct chunk {
 	uint32_t end;
 	uint32_t capacity;
 	uint32_t span;
+	uint64_t filled_ns; /* the owner's: when it last put bytes in */
 	uint8_t data[];
 };
 

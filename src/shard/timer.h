@@ -32,6 +32,7 @@ enum timer_kind {
 	TIMER_ACTOR, /* a timer that an actor started */
 	TIMER_REQUEST, /* the deadline of a request */
 	TIMER_STARVED, /* connections wait for send memory that the host does not have */
+	TIMER_EVICT, /* send memory is short: who takes nothing of it? */
 	TIMER_LISTENER, /* a listener that waits before it accepts again */
 	TIMER_SYSTEM, /* the drain's deadline */
 };

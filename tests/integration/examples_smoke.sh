@@ -152,7 +152,7 @@ END
 check_usage()
 {
 	local name flag
-	for name in echo_server echo_client echo_bench chat_server ping_pong supervise connect_echo; do
+	for name in echo_server echo_client echo_bench chat_server ping_pong supervise connect_echo proxy; do
 		for flag in --shards=0 --shards=257 --shards=x --shards= --cpus=1-0 --cpus=, \
 			--cpus=1024 --idle-timeout=0 --idle-timeout=-2 --idle-timeout=nan; do
 			complains 2 "${flag%%=*}: '${flag#*=}' is not" "$name" "$flag"

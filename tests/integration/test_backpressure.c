@@ -405,7 +405,7 @@ pool_that_is_too_small_makes_everybody_wait_and_nobody_fail(void **state)
 	int fds[16];
 
 	rig_start(rig, RL_CONFIG(.shards = 1, .send_pool_bytes = 8388608, .send_cap_bytes = 4194304,
-				 .send_high_bytes = 2097152));
+				 .send_high_bytes = 2097152, .evict_after_ns = -1));
 	rig_listen(rig, "tcp://127.0.0.1:0", &giant, probe);
 	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
 		fds[i] = client_dial_narrow(rig->url);
@@ -468,7 +468,7 @@ share_of_peers_that_never_read_leaves_memory_for_who_reads(void **state)
 	static uint8_t buffer[65536];
 	int fds[30];
 
-	rig_start(rig, RL_CONFIG(.shards = 1, .send_pool_bytes = 16777216));
+	rig_start(rig, RL_CONFIG(.shards = 1, .send_pool_bytes = 16777216, .evict_after_ns = -1));
 	rig_listen(rig, "tcp://127.0.0.1:0", &hog, hogs);
 	for (size_t i = 0; i < RIG_COUNT(fds); i++) {
 		fds[i] = client_dial_narrow(rig->url);

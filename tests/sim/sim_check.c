@@ -18,6 +18,7 @@
 /* Turns in a row that neither waited nor did anything: more than a handful is a busy loop. */
 #define IDLE_TURNS_MAX 200
 #define CHECK_SHARDS   256
+#define EVICT_LEAST_NS 250000000
 
 struct check_shard {
 	uint64_t reaped;
@@ -177,6 +178,11 @@ check_output(const struct rl_shard *shard)
 			bytes += chunk->end - chunk->start;
 			held += chunk->capacity;
 		}
+		sim_check(conn->state == CONN_FREE || conn->actor->reason != RL_REASON_EVICTED ||
+				  conn->actor->life != ACTOR_ENDING ||
+				  sim_world.now_ns >= conn->send_since_ns + EVICT_LEAST_NS,
+			  "INV-10: evicted after %llu ns",
+			  (unsigned long long)(sim_world.now_ns - conn->send_since_ns));
 		sim_check(conn->state == CONN_FREE ||
 				  (bytes == conn->out_bytes && held == conn->held_bytes),
 			  "INV-10: %u bytes in chunks of %u, counted as %u and %u", bytes, held,
@@ -298,6 +304,8 @@ check_mesh_silent(const struct rl_shard *shard)
 		  actors->promises.taken);
 	sim_check(actors->leases.taken == 0, "shard %u: %u leases were left", shard->id,
 		  actors->leases.taken);
+	sim_check(actors->forwards.taken == 0 && shard->net->outlets.taken == 0,
+		  "shard %u: somebody still waits to forward", shard->id);
 	sim_check(actors->rooms.taken == 0, "shard %u: %u rooms were left", shard->id,
 		  actors->rooms.taken);
 }

@@ -323,7 +323,8 @@ sim_link_stopped(struct sim_link *link, enum link_side side, enum rl_reason reas
 	if (reason != RL_REASON_PEER_RST) {
 		link->unexplained = false;
 	}
-	if (reason == RL_REASON_TIMEOUT_IDLE || reason == RL_REASON_TIMEOUT_STALL) {
+	if (reason == RL_REASON_TIMEOUT_IDLE || reason == RL_REASON_TIMEOUT_STALL ||
+	    reason == RL_REASON_TIMEOUT_OUTPUT || reason == RL_REASON_EVICTED) {
 		link_check_progress(link, reason);
 	}
 	sim_link_break(link, rl_reason_name(reason));

@@ -91,8 +91,9 @@ run_config(void)
 	config.send_pool_bytes = 16 * 1024 * 1024;
 	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
 	if (sim_below(8) == 0) {
-		run.pool_spans = (uint32_t)sim_between(8, 24);
+		run.pool_spans = (uint32_t)sim_between(8, sim_coin() ? 12 : 36);
 		config.send_high_bytes = (uint32_t)sim_between(70000, 150000);
+		config.evict_after_ns = sim_coin() ? -1 : (int64_t)sim_between(1, 2000000000);
 		sim_links_large(true);
 	}
 	config.send_low_bytes = (uint32_t)sim_between(1, config.send_high_bytes / 2);
@@ -106,6 +107,10 @@ run_config(void)
 	}
 	if (sim_below(3) == 0) {
 		config.spin_us = (uint32_t)sim_between(1, 200);
+	}
+	if (sim_below(4) == 0) {
+		config.output_timeout_ns =
+			(int64_t)sim_between((uint64_t)RL_SEC(5), (uint64_t)RL_SEC(60));
 	}
 	config.shard = &sim_talk_shard;
 	config.shard_arg = sim_talk_arg();

@@ -163,6 +163,8 @@ field_left_out_has_its_default(void **state)
 	assert_true(config.user.stall_timeout_ns == RL_SEC(30));
 	assert_true(config.user.linger_timeout_ns == RL_SEC(2));
 	assert_true(config.user.drain_timeout_ns == RL_SEC(10));
+	assert_true(config.user.output_timeout_ns == RL_SEC(120));
+	assert_true(config.user.evict_after_ns == RL_SEC(5));
 	assert_int_equal(config.user.conns_policy, RL_CONNS_REFUSE);
 	assert_int_equal(config.user.accept_mode, RL_ACCEPT_PER_SHARD);
 	assert_int_equal(config.user.log_level, RL_LOG_WARN);
@@ -256,7 +258,8 @@ deadline_off_or_positive_is_taken(void **state)
 			RL_CONFIG(.connect_timeout_ns = values[i],
 				  .first_byte_timeout_ns = values[i], .idle_timeout_ns = values[i],
 				  .stall_timeout_ns = values[i], .linger_timeout_ns = values[i],
-				  .drain_timeout_ns = values[i]);
+				  .drain_timeout_ns = values[i], .output_timeout_ns = values[i],
+				  .evict_after_ns = values[i]);
 		struct config config = unit_resolved(&user, &machine);
 
 		assert_true(config.user.connect_timeout_ns == values[i]);
@@ -265,6 +268,8 @@ deadline_off_or_positive_is_taken(void **state)
 		assert_true(config.user.stall_timeout_ns == values[i]);
 		assert_true(config.user.linger_timeout_ns == values[i]);
 		assert_true(config.user.drain_timeout_ns == values[i]);
+		assert_true(config.user.output_timeout_ns == values[i]);
+		assert_true(config.user.evict_after_ns == values[i]);
 	}
 }
 
@@ -281,6 +286,8 @@ deadline_negative_is_refused(void **state)
 		{ "stall_timeout_ns", offsetof(struct rl_config, stall_timeout_ns) },
 		{ "linger_timeout_ns", offsetof(struct rl_config, linger_timeout_ns) },
 		{ "drain_timeout_ns", offsetof(struct rl_config, drain_timeout_ns) },
+		{ "output_timeout_ns", offsetof(struct rl_config, output_timeout_ns) },
+		{ "evict_after_ns", offsetof(struct rl_config, evict_after_ns) },
 	};
 	uint32_t i;
 

@@ -27,7 +27,9 @@ reason_every_value_has_its_name(void **state)
 					     "timeout_drain",
 					     "gone",
 					     "linked",
-					     "resolve" };
+					     "resolve",
+					     "timeout_output",
+					     "evicted" };
 	uint32_t i;
 
 	(void)state;
@@ -35,7 +37,7 @@ reason_every_value_has_its_name(void **state)
 	for (i = 0; i < RL_REASON_COUNT; i++) {
 		assert_string_equal(rl_reason_name((enum rl_reason)i), names[i]);
 	}
-	assert_string_equal(rl_reason_name(RL_REASON_LINKED), "linked");
+	assert_string_equal(rl_reason_name(RL_REASON_EVICTED), "evicted");
 }
 
 static void

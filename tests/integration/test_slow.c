@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Proved: peers that never read, more than the send memory is for, are evicted, with a reason, a
+ * counter and a line that names the knob; meanwhile who reads gets its replies, none late; output
+ * that waits for too long ends its connection; a window of a few bytes is no stall (pitfalls 59,
+ * 63).
+ * How: real sockets, a small pool, short deadlines.
+ * Not proved: exact times and who goes first; the simulator has those.
+ */
+#include "client.h"
+
+#include <errno.h>
+
+#define CRAWLERS    200
+#define REPLY	    400000u
+#define PATIENCE_MS 300
+
+/* Takes as much as it gets, in blocks, and again whenever it is told that there is room. */
+static int
+pour_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	static const uint8_t block[65536];
+	struct probe *probe = probe_note(self, msg);
+	int rc = 0;
+
+	if (msg->kind != RL_MSG_OPEN && msg->kind != RL_MSG_WRITABLE) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	while (rc >= 0) {
+		rc = rl_conn_send(self, block, sizeof(block));
+	}
+	PROBE_EXPECT(probe, rc == -EAGAIN);
+	return 0;
+}
+
+static const struct rl_actor_def pour = {
+	.name = "pour",
+	.receive = pour_receive,
+	.state_size = sizeof(struct probed),
+};
+
+/* The longest of some round trips through an echo, in nanoseconds. */
+static uint64_t
+slow_ping(int fd, uint32_t count)
+{
+	uint8_t ping[512];
+	uint64_t longest_ns = 0;
+
+	while (count-- > 0) {
+		uint64_t since_ns = rig_now_ns();
+
+		client_send(fd, ping, sizeof(ping));
+		client_recv(fd, ping, sizeof(ping));
+		if (rig_now_ns() - since_ns > longest_ns) {
+			longest_ns = rig_now_ns() - since_ns;
+		}
+	}
+	return longest_ns;
+}
+
+/* 200 peers could have 1 MiB each where there are 16 in all, and read none of it. */
+static void
+evict_of_peers_that_never_read_spares_who_reads(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *crawlers = &rig->probes[0];
+	uint64_t since_ns = rig_now_ns();
+	uint64_t longest_ns = 0;
+	int fds[CRAWLERS];
+	int healthy;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .send_pool_bytes = 16777216,
+				 .evict_after_ns = RL_MS(PATIENCE_MS)));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[1]);
+	healthy = client_dial(rig->url);
+	rig_listen(rig, "tcp://127.0.0.1:0", &pour, crawlers);
+	for (size_t i = 0; i < CRAWLERS; i++) {
+		fds[i] = client_dial_narrow(rig->url);
+	}
+	while (crawlers->stopped[RL_REASON_EVICTED] == 0 || rig_stats(rig).sends_starved == 0) {
+		uint64_t took_ns = slow_ping(healthy, 10);
+
+		longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
+		assert_true(rig_now_ns() - since_ns < RIG_PATIENCE_MS * 1000000ull);
+	}
+	assert_true(longest_ns < 1000000000);
+	assert_int_equal(crawlers->error, -ENOBUFS);
+	assert_true(crawlers->stops < CRAWLERS); /* no more than it takes */
+	for (size_t i = 0; i < CRAWLERS; i++) {
+		client_reset(fds[i]);
+	}
+	rig_await(rig, crawlers->stops, CRAWLERS);
+	client_close(healthy);
+	rig_await(rig, rig->probes[1].stopped[RL_REASON_PEER_FIN], 1);
+	rig_forgive_logged(rig, "send_pool_bytes"); /* of shares, and of evictions */
+	rig_end(rig);
+	assert_int_equal(rig->stats.closed[RL_REASON_EVICTED],
+			 crawlers->stopped[RL_REASON_EVICTED]);
+}
+
+/* It takes bytes all the time, but what was queued first waits on. */
+static void
+output_that_waits_too_long_is_cut(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	uint64_t since_ns;
+	uint8_t byte[64];
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.output_timeout_ns = RL_MS(PATIENCE_MS), .send_low_bytes = 1000));
+	rig_listen(rig, "tcp://127.0.0.1:0", &pour, probe);
+	since_ns = rig_now_ns();
+	fd = client_dial_narrow(rig->url);
+	while (probe->stops == 0) {
+		ssize_t got = client_recv_some(fd, byte, sizeof(byte));
+
+		assert_true(got > 0 || got == -ECONNRESET);
+		assert_true(rig_now_ns() - since_ns < RIG_PATIENCE_MS * 1000000ull);
+		rig_let_pass(rig, 10);
+	}
+	assert_int_equal(probe->stopped[RL_REASON_TIMEOUT_OUTPUT], 1);
+	assert_true(rig_now_ns() - since_ns >= (uint64_t)RL_MS(PATIENCE_MS));
+	client_close(fd);
+	rig_assert_logged_slowly(rig, "output_timeout_ns");
+	rig_end(rig);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		rig_case(evict_of_peers_that_never_read_spares_who_reads),
+		rig_case(output_that_waits_too_long_is_cut),
+	};
+
+	return rig_run("slow", tests);
+}
