@@ -98,6 +98,67 @@ pages_not_committed_kill_who_touches_them(void **state)
 	rli_host_pages_release(pages, 2 * STEP);
 }
 
+/* Of the mapping that begins at @at: its resident kilobytes, and the kernel's flags of it. */
+static size_t
+mapping_look(const void *at, char flags[256])
+{
+	FILE *file = fopen("/proc/self/smaps", "re");
+	char line[512];
+	bool found = false;
+	size_t rss_kb = SIZE_MAX;
+	char *rest;
+
+	assert_non_null(file);
+	flags[0] = '\0';
+	while (flags[0] == '\0' && fgets(line, sizeof(line), file) != NULL) {
+		uintptr_t begin = strtoul(line, &rest, 16);
+
+		if (*rest == '-') {
+			found = begin <= (uintptr_t)at &&
+				(uintptr_t)at < strtoul(rest + 1, NULL, 16);
+		} else if (found && strncmp(line, "Rss:", 4) == 0) {
+			rss_kb = strtoul(line + 4, NULL, 10);
+		} else if (found && strncmp(line, "VmFlags:", 8) == 0) {
+			(void)snprintf(flags, 256, "%s", line + 8);
+		}
+	}
+	(void)fclose(file);
+	return rss_kb;
+}
+
+/* Where the administrator has forbidden that (2), every commit is charged at once. */
+static bool
+host_overcommits(void)
+{
+	FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+	int mode;
+
+	assert_non_null(file);
+	mode = fgetc(file);
+	(void)fclose(file);
+	return mode != '2';
+}
+
+/* 256 shards commit 4 GiB for what lies between them, and touch little of it. */
+static void
+pages_committed_cost_nothing_until_touched(void **state)
+{
+	size_t bytes = (size_t)1 << 30;
+	uint8_t *pages = rli_host_pages_reserve(bytes);
+	char flags[256];
+
+	(void)state;
+	assert_non_null(pages);
+	assert_int_equal(rli_host_pages_commit(pages, bytes), 0);
+	pages[bytes / 2] = 1;
+	assert_in_range(mapping_look(pages + bytes / 2, flags), 4, 4096);
+	if (host_overcommits()) {
+		assert_non_null(strstr(flags, " nr")); /* no swap is reserved for it, */
+		assert_null(strstr(flags, " ac")); /* and it is not accounted for */
+	}
+	rli_host_pages_release(pages, bytes);
+}
+
 static void
 pages_of_no_address_space_are_null(void **state)
 {
@@ -287,6 +348,7 @@ main(void)
 		cmocka_unit_test(random_many_numbers_use_every_bit),
 		cmocka_unit_test(pages_committed_in_parts_are_zero_and_counted),
 		cmocka_unit_test(pages_not_committed_kill_who_touches_them),
+		cmocka_unit_test(pages_committed_cost_nothing_until_touched),
 		cmocka_unit_test(pages_of_no_address_space_are_null),
 		cmocka_unit_test(pages_of_no_memory_answer_enomem),
 		cmocka_unit_test(pages_misused_assert),
