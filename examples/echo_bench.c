@@ -27,6 +27,7 @@
 #include "echo_bench/usage.h"
 #include "support/options.h"
 #include "support/stats_json.h"
+#include "support/tls_flags.h"
 #include "support/wakeup.h"
 
 enum {
@@ -40,6 +41,7 @@ enum {
 #define BENCH_FOR_EVER_NS UINT64_MAX
 
 struct bench_options {
+	struct tls_flags tls; /* first: see support/tls_flags.h */
 	struct load_options load;
 	int64_t seconds_ns;
 	int64_t warmup_ns;
@@ -124,6 +126,7 @@ static const struct options_flag bench_flags[] = {
 	{ "warmup", "S", "how long to run before that, 0 to 86400 (1)", bench_apply_warmup },
 	{ "server-pid", "PID", "report that process's CPU time per message as well",
 	  bench_apply_server_pid },
+	TLS_FLAGS_CLIENT,
 	{ "json", NULL, "print the result as one line of JSON", bench_apply_json },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -342,6 +345,7 @@ main(int argc, char **argv)
 {
 	static struct bench bench; /* some megabytes of histograms */
 	static struct bench_options own = {
+		.tls = TLS_FLAGS_INIT,
 		.load = { .conns = 64, .depth = 1, .size_bytes = 64 },
 		.seconds_ns = RL_SEC(5),
 		.warmup_ns = RL_SEC(1),
@@ -357,6 +361,7 @@ main(int argc, char **argv)
 
 	options_parse(&options, &spec, argc, argv);
 	own.load.url = options.urls[0];
+	own.load.conn = tls_flags_options(&own.tls, own.load.url);
 	options.config.conns_max =
 		(own.load.conns + options.config.shards - 1) / options.config.shards;
 	bench.options = &own;

@@ -4,6 +4,7 @@
  *
  *	echo_server --listen tcp://127.0.0.1:7878         (in another terminal)
  *	echo_client --connect tcp://127.0.0.1:7878
+ *	echo_client --connect tls://127.0.0.1:7443 --ca ca.pem
  *
  * What to learn: a connection that this end opens, the messages by which a thread of the
  * program's own talks to an actor, and backpressure by hand. Handlers never block, so the main
@@ -24,11 +25,13 @@
 #include "support/console.h"
 #include "support/options.h"
 #include "support/stats_json.h"
+#include "support/tls_flags.h"
 
 /* What the main thread and the actors share; the fields below the console are for after its end. */
 struct run {
 	struct console console;
 	const char *url;
+	const struct rl_conn_options *conn; /* NULL: not tls:// */
 	enum rl_reason reason;
 	int error;
 	bool refused; /* the URL */
@@ -124,7 +127,7 @@ opener_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return RL_ACTOR_UNHANDLED;
 	}
 	run = msg->start.arg;
-	run->error = rl_conn_open(self, run->url, &client_def, run, NULL, NULL);
+	run->error = rl_conn_open(self, run->url, &client_def, run, run->conn, NULL);
 	if (run->error != 0) {
 		run->reason = RL_REASON_FAILURE;
 		run->refused = run->error == -EINVAL;
@@ -189,9 +192,13 @@ run_client(struct run *run, const struct options *options)
 int
 main(int argc, char **argv)
 {
+	static struct tls_flags tls = TLS_FLAGS_INIT;
+	static const struct options_flag flags[] = { TLS_FLAGS_CLIENT, { NULL, NULL, NULL, NULL } };
 	static const struct options_spec spec = {
 		.summary = "Send stdin to a server, and print what it answers.",
 		.role = OPTIONS_CONNECTS,
+		.flags = flags,
+		.arg = &tls,
 	};
 	/* One connection needs one shard, and who types may take a while. */
 	struct options options = { .config = RL_CONFIG(.shards = 1, .idle_timeout_ns = -1) };
@@ -199,5 +206,6 @@ main(int argc, char **argv)
 
 	options_parse(&options, &spec, argc, argv);
 	run.url = options.urls[0];
+	run.conn = tls_flags_options(&tls, run.url);
 	return run_client(&run, &options);
 }

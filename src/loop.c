@@ -104,7 +104,8 @@ drain_listen(struct rl_shard *shard, struct control_request *request)
 		.options = &listener->options,
 		.fd = request->fd,
 		.is_unix = listener->bound.is_unix,
-		.tls = listener->tls,
+		.tls = request->tls,
+		.reloads = request->control.kind == CONTROL_RELOAD,
 	};
 
 	request->rc = rli_listener_start(shard, request->listener, &setup);
@@ -118,6 +119,7 @@ drain_control(struct rl_shard *shard, struct control *control)
 
 	switch ((enum control_kind)control->kind) {
 	case CONTROL_LISTEN:
+	case CONTROL_RELOAD:
 		drain_listen(shard, request);
 		return;
 	case CONTROL_UNLISTEN:

@@ -105,6 +105,7 @@ struct rl_system {
  */
 enum control_kind {
 	CONTROL_LISTEN,
+	CONTROL_RELOAD, /* its TLS only */
 	CONTROL_UNLISTEN,
 	CONTROL_SPAWN,
 	CONTROL_OPENED, /* a struct clerk_job, which nobody waits for */
@@ -117,6 +118,7 @@ struct control_request {
 	struct rl_system *system;
 	_Atomic uint32_t *unanswered; /* counts down over all shards that were asked */
 	uint32_t listener; /* LISTEN, UNLISTEN: which */
+	const struct tls_context *tls; /* LISTEN, RELOAD: NULL for a plain one */
 	int fd; /* LISTEN: this one's socket, taken on success; -1: the acceptor has it */
 	const struct rl_actor_def *def; /* SPAWN */
 	void *arg;

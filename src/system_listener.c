@@ -113,6 +113,7 @@ opening_request(const struct opening *opening, enum control_kind kind, _Atomic u
 		.control = { .kind = kind },
 		.unanswered = unanswered,
 		.listener = opening->number,
+		.tls = opening->listener->tls,
 		.fd = -1,
 	};
 }
@@ -348,6 +349,15 @@ rl_listener_open(struct rl_system *sys, const char *url, const struct rl_actor_d
 	return rc;
 }
 
+/* Open as it was claimed, under the same id. */
+static void
+listener_release(struct rl_system *system, struct system_listener *listener)
+{
+	pthread_mutex_lock(&system->listeners_lock);
+	listener->busy = false;
+	pthread_mutex_unlock(&system->listeners_lock);
+}
+
 /* The open listener with this id, made busy; NULL: there is none. */
 static struct system_listener *
 listener_claim(struct rl_system *system, rl_listener_id id)
@@ -385,6 +395,36 @@ rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX])
 		rc = 0;
 	}
 	pthread_mutex_unlock(&sys->listeners_lock);
+	return rc;
+}
+
+int
+rl_listener_reload(struct rl_system *sys, rl_listener_id id, const struct rl_tls_options *tls)
+{
+	struct control_request requests[ID_SHARDS_MAX];
+	struct opening opening = { .system = sys };
+	struct tls_context *old;
+	struct tls_context *new = NULL;
+	int rc = -EINVAL;
+
+	opening.listener = listener_claim(sys, id);
+	if (opening.listener == NULL) {
+		return -ENOENT;
+	}
+	opening.number = id_slot(id.private_bits);
+	old = opening.listener->tls;
+	if (old != NULL && tls != NULL) {
+		rc = rli_tls_context_create(&new, TLS_SERVER, tls, &sys->log);
+	} else {
+		rli_log(&sys->log, RL_LOG_ERROR, LOG_NO_SHARD, "can't reload: %s",
+			old == NULL ? "the listener is not tls://" : "there are no tls options");
+	}
+	if (rc == 0) {
+		opening.listener->tls = new;
+		(void)ask_all(&opening, CONTROL_RELOAD, requests); /* it can't fail */
+		rli_tls_context_destroy(old); /* no shard makes sessions of it any more */
+	}
+	listener_release(sys, opening.listener);
 	return rc;
 }
 

@@ -98,7 +98,8 @@ shard_open_next(struct rl_actor *self, struct load_shard *shard)
 		return;
 	}
 	fault.conn = shard->conns_first + begun;
-	fault.error = rl_conn_open(self, load->options.url, &load->conn_def, shard, NULL, NULL);
+	fault.error = rl_conn_open(self, load->options.url, &load->conn_def, shard,
+				   load->options.conn, NULL);
 	if (fault.error == 0) {
 		shard_count_conn(shard, &shard->conns_begun);
 		return;

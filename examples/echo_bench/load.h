@@ -39,6 +39,7 @@ enum {
 
 struct load_options {
 	const char *url;
+	const struct rl_conn_options *conn; /* NULL: not tls:// */
 	uint32_t conns;
 	uint32_t depth;
 	uint32_t size_bytes;

@@ -260,7 +260,7 @@ options_apply_help(void *arg, const char *flag, const char *text)
 }
 
 static const struct options_flag options_listens[] = {
-	{ "listen", "URL", "tcp://HOST:PORT or unix:PATH, repeatable (" OPTIONS_URL_DEFAULT ")",
+	{ "listen", "URL", "tcp://HOST:PORT, tls://HOST:PORT or unix:PATH, repeatable",
 	  options_apply_listen },
 	{ "accept-mode", "MODE", "who accepts: per_shard (default), round_robin, least_loaded",
 	  options_apply_accept_mode },
@@ -270,7 +270,7 @@ static const struct options_flag options_listens[] = {
 };
 
 static const struct options_flag options_connects[] = {
-	{ "connect", "URL", "tcp://HOST:PORT or unix:PATH of the server (" OPTIONS_URL_DEFAULT ")",
+	{ "connect", "URL", "tcp://HOST:PORT, tls://HOST:PORT or unix:PATH of the server",
 	  options_apply_connect },
 	{ NULL, NULL, NULL, NULL },
 };
@@ -321,6 +321,12 @@ options_know(struct options_known *known, const struct options_flag *flags, void
 	}
 }
 
+static const char *
+options_url(const struct options_spec *spec)
+{
+	return spec->url != NULL ? spec->url : OPTIONS_URL_DEFAULT;
+}
+
 __attribute__((noreturn)) static void
 options_help(const struct options_known *known, const struct options_spec *spec)
 {
@@ -333,6 +339,9 @@ options_help(const struct options_known *known, const struct options_spec *spec)
 
 		(void)printf("%*s%s\n", used < OPTIONS_HELP_COLUMN ? OPTIONS_HELP_COLUMN - used : 1,
 			     "", flag->help);
+	}
+	if (spec->role != OPTIONS_ALONE) {
+		(void)printf("\nThe URL is %s by default.", options_url(spec));
 	}
 	(void)printf("\nBy default %s, and idle connections are %s.\n",
 		     known->defaults.shards == 1 ? "there is 1 shard"
@@ -398,6 +407,6 @@ options_parse(struct options *options, const struct options_spec *spec, int argc
 		options_misuse("'%s' is not an option; see --help", argv[optind]);
 	}
 	if (options->urls_count == 0) {
-		options->urls[options->urls_count++] = OPTIONS_URL_DEFAULT;
+		options->urls[options->urls_count++] = options_url(spec);
 	}
 }

@@ -34,7 +34,7 @@ enum options_role {
 };
 
 struct options {
-	/* At least one; tcp://127.0.0.1:7878 if none was given. */
+	/* At least one; the program's default if none was given. */
 	const char *urls[OPTIONS_URLS_MAX];
 	uint32_t urls_count;
 	/* What the program set before, and the flags over it. */
@@ -54,6 +54,7 @@ struct options_flag {
 struct options_spec {
 	const char *summary;
 	enum options_role role;
+	const char *url; /* the default; NULL: tcp://127.0.0.1:7878 */
 	const struct options_flag *flags; /* the program's own; NULL: none */
 	void *arg; /* goes to their apply */
 };

@@ -175,6 +175,28 @@ RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *
 RL_EXPORT int rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX]);
 
 /**
+ * Read a tls:// listener's certificate and key anew: connections that are accepted from then on
+ * have them, those that exist live on as they are.
+ *
+ * Returns when every shard has the new ones. When they can't be used, one log line says why, and
+ * the old ones stay. Tickets that were given out before are not resumed any more.
+ *
+ * @param sys  The system.
+ * @param id   The listener.
+ * @param tls  As in rl_conn_options; may name other files than before.
+ *
+ * Context:   any thread but a shard's; blocks until the shards answered.
+ * Ownership: borrows @p tls.
+ * Cost:      reads the files; a message to every shard.
+ * Returns:   0
+ *            -EINVAL  a file or an option, with one log line; or the listener is not tls://
+ *            -ENOENT  no such listener
+ *            -ENOMEM  no memory
+ */
+RL_EXPORT RL_MUST_CHECK int rl_listener_reload(struct rl_system *sys, rl_listener_id id,
+					       const struct rl_tls_options *tls);
+
+/**
  * Stop accepting: no connection is accepted after this returned, and the port is free. Those that
  * exist live on, and so do those that an acceptor had handed to a shard, unless it has no room.
  *

@@ -13,6 +13,7 @@
 
 #include <ringline/addr.h>
 #include <ringline/reason.h>
+#include <ringline/tls.h>
 #include <ringline/types.h>
 
 RL_BEGIN_DECLS
@@ -20,7 +21,7 @@ RL_BEGIN_DECLS
 enum rl_msg_kind {
 	/** The first message ever: start.arg is the argument of the spawn or the listener. */
 	RL_MSG_START = 1,
-	/** The stream is usable: accepted, or connected. */
+	/** The stream is usable: accepted, or connected; with TLS, the handshake is done. */
 	RL_MSG_OPEN,
 	/** Bytes arrived; see rl_conn_consumed() for taking only part of them. */
 	RL_MSG_RECV,
@@ -77,6 +78,8 @@ struct rl_msg {
 			const struct rl_addr *peer;
 			/** True when this end called rl_conn_open(). */
 			bool outbound;
+			/** What TLS came to; NULL: the connection is not encrypted. */
+			const struct rl_tls_info *tls;
 		} open;
 		struct {
 			/** The bytes, in place: ringline's memory until receive returns. */

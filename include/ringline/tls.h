@@ -52,6 +52,30 @@ struct rl_tls_options {
 #define RL_TLS_OPTIONS(...) { .struct_size = sizeof(struct rl_tls_options), __VA_ARGS__ }
 #endif
 
+/** The longest text in struct rl_tls_info, its NUL included. */
+#define RL_TLS_TEXT_MAX 256
+
+/** What a handshake came to, in RL_MSG_OPEN. */
+struct rl_tls_info {
+	/** "TLSv1.2" or "TLSv1.3", and the cipher's name. */
+	const char *version;
+	const char *cipher;
+	/** The session of an earlier connection was resumed. */
+	bool resumed;
+	/** The application protocol that both ends agreed on; empty: none. */
+	char alpn[RL_TLS_TEXT_MAX];
+	/** The name that the client asked for (SNI); empty: none. */
+	char server_name[RL_TLS_TEXT_MAX];
+	/**
+	 * Whom the other end's certificate is about, as RFC 2253 writes it ("CN=client 7,O=x");
+	 * empty: it has none. The certificate was verified. One whose subject does not fit is not
+	 * accepted: nobody is known by the beginning of a name.
+	 */
+	char peer_subject[RL_TLS_TEXT_MAX];
+	/** SHA-256 of that certificate; zeros: it has none. */
+	uint8_t peer_sha256[32];
+};
+
 RL_END_DECLS
 
 #endif

@@ -140,7 +140,14 @@ static void
 conn_deliver_open(struct conn *conn)
 {
 	struct rl_msg msg = { .kind = RL_MSG_OPEN };
+	struct rl_tls_info info;
 
+	if (conn->tls != NULL) {
+		if (!rli_conn_tls_info(conn, &info)) {
+			return;
+		}
+		msg.open.tls = &info;
+	}
 	msg.open.peer = &conn->peer;
 	msg.open.outbound = conn->outbound;
 	conn->opened = true;

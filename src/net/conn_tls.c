@@ -12,6 +12,7 @@
 
 #include "actor/actor_run.h"
 #include "net/conn.h"
+#include "tls/tls_info.h"
 
 #define TLS_TURN_BYTES	  (64u * 1024) /* decrypted per connection and turn */
 #define TLS_INFLIGHT_MAX  (256u * 1024) /* of records: the rest stays plaintext */
@@ -245,6 +246,16 @@ rli_conn_tls_shake(struct conn *conn)
 		rli_conn_cut(conn, RL_REASON_TLS_TRUNCATED, 0);
 	}
 	return false;
+}
+
+bool
+rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info)
+{
+	if (!rli_tls_info(&conn->tls->session, info)) {
+		tls_failed(conn);
+		return false;
+	}
+	return true;
 }
 
 uint8_t *

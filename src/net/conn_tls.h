@@ -55,6 +55,9 @@ void rli_conn_tls_fini(struct net *net);
 /* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
 bool rli_conn_tls_shake(struct conn *conn);
 
+/* For RL_MSG_OPEN. False: the end was decided instead. */
+bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
+
 /*
  * Decrypt up to @max bytes of what was received. 0: nothing is there (yet), or the stream has ended
  * in one way or another; conn says which.

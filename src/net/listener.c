@@ -54,6 +54,10 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	struct listener *listener = &net->listeners[number];
 
 	RL_ASSERT(number < NET_LISTENERS_MAX);
+	if (setup->reloads) {
+		listener->tls = setup->tls; /* of no use any more if it closes */
+		return 0;
+	}
 	RL_ASSERT(listener->state == LISTENER_FREE);
 	if (net->draining) {
 		return -ESHUTDOWN;

@@ -82,12 +82,13 @@ struct listener_setup {
 	const struct rl_listener_options *options;
 	int fd; /* -1: none, the acceptor has it */
 	bool is_unix;
-	const struct tls_context *tls; /* NULL: plain; until the listener has closed */
+	const struct tls_context *tls; /* NULL: plain; until it has closed, or has another */
+	bool reloads; /* it is open already, and only tls is new */
 };
 
 /*
- * Listener @number of the shard starts to accept, or to adopt; takes setup->fd on success. 0,
- * -ENOMEM, -ESHUTDOWN.
+ * Listener @number of the shard starts to accept, or to adopt, or just gets another tls; takes
+ * setup->fd on success. 0, -ENOMEM, -ESHUTDOWN.
  */
 int rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listener_setup *setup);
 

@@ -282,7 +282,7 @@ rli_sys_unix_file(const struct url *url, struct sys_file *file)
 void
 rli_sys_unix_remove(const struct url *url, const struct sys_file *file)
 {
-	struct sys_file now;
+	struct sys_file now = { 0 };
 
 	/*
 	 * its inode may be another's by now: a file that somebody listens on is not ours in any

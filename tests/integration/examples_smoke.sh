@@ -272,12 +272,32 @@ check_chat()
 	stats "$tmp/server.out"
 }
 
-# The worker fails every 0.3 s and comes back after 0.1 s and more; the link stays.
+# The worker fails every 0.3 s and comes back after 0.1 s and more, until its supervisor gives up and
+# is restarted itself; the link stays, and the listener says where it listens.
 check_supervise()
 {
-	run 0 supervise --connect "$url" --seconds 1.5
+	local out peer line pid
+	rm -f "$tmp/ready"
+	mkfifo "$tmp/ready"
+	timeout -k 5 "$limit" "$dir/supervise" --connect "$url" --seconds 3 >"$tmp/ready" 2>"$tmp/err" &
+	pid=$!
+	pids+=("$pid")
+	exec {out}<"$tmp/ready"
+	: >"$tmp/out"
+	while read -r -t "$limit" -u "$out" line; do
+		printf '%s\n' "$line" >>"$tmp/out"
+		[[ $line != front:* ]] || break
+	done
+	exec {peer}<>"/dev/tcp/127.0.0.1/${line##* }" || fail "supervise: '$line' is not so"
+	read -r -t "$limit" -u "$peer" line || fail "supervise: no greeting"
+	[[ $line == "the backend is up" ]] || fail "supervise: '$line' instead of a greeting"
+	exec {peer}<&-
+	cat <&"$out" >>"$tmp/out"
+	exec {out}<&-
+	wait "$pid" || fail "supervise: exit code $?"
 	[[ $(grep -c '^link: connected' "$tmp/out") -eq 1 ]] || fail "supervise: the link is not up"
-	[[ $(grep -c '^worker: started' "$tmp/out") -gt 1 ]] || fail "supervise: no restart"
+	[[ $(grep -c '^worker: started' "$tmp/out") -gt 4 ]] || fail "supervise: no restart"
+	grep -q 'supervisor "jobs" gives up' "$tmp/err" || fail "supervise: no escalation"
 	run 0 supervise --connect "unix:@ringline-nobody-$$" --seconds 0.5
 	[[ $(grep -c '^link: ended, .*refused' "$tmp/out") -gt 1 ]] || fail "supervise: no retry"
 }

@@ -212,6 +212,44 @@ options_of_an_opened_connection_are_its_sockets(void **state)
 	rig_end(rig);
 }
 
+/* Says more than a peer that does not read can take. */
+static int
+talker_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	static const uint8_t much[500000];
+
+	(void)probe_note(self, msg);
+	if (msg->kind == RL_MSG_OPEN) {
+		return rl_conn_send(self, much, sizeof(much));
+	}
+	return RL_ACTOR_UNHANDLED;
+}
+
+static const struct rl_actor_def talker = {
+	.name = "talker",
+	.receive = talker_receive,
+	.state_size = sizeof(struct probed),
+};
+
+/* The kernel gives up long before our own stall deadline, and we say so. */
+static void
+user_timeout_ends_with_the_kernels_errno(void **state)
+{
+	struct rig *rig = *state;
+	struct probe *probe = &rig->probes[0];
+	const struct rl_listener_options options = { .arg = probe,
+						     .conn.tcp.user_timeout_ms = 300 };
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.stall_timeout_ns = -1, .idle_timeout_ns = -1));
+	rig_listen_with(rig, "tcp://127.0.0.1:0", &talker, &options);
+	fd = client_dial_narrow(rig->url);
+	rig_await(rig, probe->stopped[RL_REASON_FAILURE], 1);
+	assert_int_equal(probe->error, -ETIMEDOUT);
+	client_close(fd);
+	rig_end(rig);
+}
+
 static void
 deferred_accept_waits_for_the_first_byte(void **state)
 {
@@ -319,6 +357,7 @@ main(void)
 		rig_case(options_are_inherited_by_what_an_acceptor_accepts),
 		rig_case(options_are_inherited_by_fixed_files_too),
 		rig_case(options_of_an_opened_connection_are_its_sockets),
+		rig_case(user_timeout_ends_with_the_kernels_errno),
 		rig_case(deferred_accept_waits_for_the_first_byte),
 		rig_case(fast_open_is_told_to_the_listening_sockets),
 		rig_case(options_that_are_wrong_are_refused_with_one_line),

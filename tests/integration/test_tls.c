@@ -111,6 +111,8 @@ liner_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return 0;
 	case RL_MSG_OPEN:
 		PROBE_EXPECT(probe, !msg->open.outbound);
+		PROBE_EXPECT(probe, msg->open.tls->version[0] == 'T');
+		PROBE_EXPECT(probe, msg->open.tls->peer_subject[0] == '\0');
 		return 0;
 	case RL_MSG_USER:
 		return rl_conn_resume(self);
@@ -263,6 +265,7 @@ caller_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return rl_conn_send(self, "hello ", 6);
 	case RL_MSG_OPEN:
 		PROBE_EXPECT(probe, msg->open.outbound);
+		PROBE_EXPECT(probe, strcmp(msg->open.tls->peer_subject, "CN=" TLS_CERTS_NAME) == 0);
 		return rl_conn_send(self, "world", 5);
 	case RL_MSG_RECV:
 		if (probe->bytes % 11 == 0) {
@@ -383,6 +386,62 @@ tls_to_a_slow_reader_keeps_to_the_marks(void **state)
 	rig_end(rig);
 }
 
+/* Connections of before live on, new ones see the new certificate, a bad one changes nothing. */
+static void
+tls_listener_reloads_its_certificate(void **state)
+{
+	static struct rl_tls_options other = RL_TLS_OPTIONS(.alpn = NULL);
+	static struct rl_tls_options bad = RL_TLS_OPTIONS(.alpn = NULL);
+	const struct rl_listener_options options = {
+		.arg = &((struct rig *)*state)->probes[0],
+		.conn = { .tls = &server_tls },
+	};
+	static const char *const subjects[] = { "CN = " TLS_CERTS_NAME, "CN = other.test",
+						"CN = other.test" };
+	struct tls_peer_setup setup = { .version = 0 };
+	struct rig *rig = *state;
+	struct tls_peer peers[3];
+	rl_listener_id id;
+	rl_listener_id plain;
+
+	other.cert_file = certs.file[CERTS_OTHER];
+	other.key_file = certs.file[CERTS_OTHER_KEY];
+	bad.cert_file = certs.file[CERTS_SERVER];
+	bad.key_file = certs.file[CERTS_OTHER_KEY];
+	rig_start(rig, RL_CONFIG());
+	plain = rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	id = rig_listen_with(rig, "tls://127.0.0.1:0", &rig_echo, &options);
+	for (size_t i = 0; i < RIG_COUNT(peers); i++) {
+		char subject[100] = "";
+
+		tls_peer_dial(&peers[i], rig->url, &setup);
+		(void)X509_NAME_oneline(
+			X509_get_subject_name(SSL_get0_peer_certificate(peers[i].ssl)), subject,
+			sizeof(subject));
+		assert_string_equal(subject + 4, subjects[i] + 5);
+		if (i == 0) {
+			assert_int_equal(rl_listener_reload(rig->sys, id, &other), 0);
+		} else {
+			assert_int_equal(rl_listener_reload(rig->sys, id, &bad), -EINVAL);
+			rig_assert_logged(rig, "key values mismatch");
+		}
+	}
+	for (size_t i = 0; i < RIG_COUNT(peers); i++) {
+		tls_peer_send(&peers[i], "still", 5);
+		tls_peer_recv_text(&peers[i], "still");
+		tls_peer_end(&peers[i]);
+		rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], i + 1);
+		tls_peer_close(&peers[i]);
+	}
+	assert_int_equal(rl_listener_reload(rig->sys, plain, &other), -EINVAL);
+	rig_assert_logged(rig, "is not tls://");
+	assert_int_equal(rl_listener_reload(rig->sys, id, NULL), -EINVAL);
+	rig_assert_logged(rig, "there are no tls options");
+	assert_int_equal(rl_listener_close(rig->sys, id), 0);
+	assert_int_equal(rl_listener_reload(rig->sys, id, &other), -ENOENT);
+	rig_end(rig);
+}
+
 static void
 tls_connections_outlive_their_listener_and_drain(void **state)
 {
@@ -423,6 +482,7 @@ main(void)
 		rig_case(tls_close_sends_all_then_close_notify_then_fin),
 		rig_case(tls_opened_connection_speaks_and_verifies),
 		rig_case(tls_to_a_slow_reader_keeps_to_the_marks),
+		rig_case(tls_listener_reloads_its_certificate),
 		rig_case(tls_connections_outlive_their_listener_and_drain),
 	};
 

@@ -203,9 +203,11 @@ def openssl_in_one_place(tree):
     for source in tree.sources_in("src", "include", "examples"):
         if source.path.startswith("src/tls/") and source.path.endswith(".c"):
             continue
+        if source.path == "examples/support/self_signed.c":
+            continue
         for line, _, header in source.includes():
             if header.startswith("openssl/"):
-                yield source.path, line, "OpenSSL is included by the files of src/tls/ only"
+                yield source.path, line, "OpenSSL is included by the files of src/tls/ only (and makes an example's certificate)"
 
 
 # What each preparing function submits, where the name does not say it.

@@ -38,6 +38,8 @@ static const char *const certs_names[CERTS_FILES] = {
 	[CERTS_OTHER_KEY] = "other.key",
 	[CERTS_CLIENT] = "client.pem",
 	[CERTS_CLIENT_KEY] = "client.key",
+	[CERTS_LONG] = "long.pem",
+	[CERTS_LONG_KEY] = "long.key",
 	[CERTS_EXPIRED] = "expired.pem",
 	[CERTS_EARLY] = "early.pem",
 	[CERTS_STRANGER] = "stranger.pem",
@@ -87,6 +89,9 @@ identity_make(const struct wish *wish, const struct identity *by, EVP_PKEY *key)
 		     X509_set_pubkey(made.cert, made.key) == 1 &&
 		     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
 						(const uint8_t *)wish->name, -1, -1, 0) == 1 &&
+		     (wish->name[0] != ',' ||
+		      X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC,
+						 (const uint8_t *)wish->name, -1, -1, 0) == 1) &&
 		     X509_set_issuer_name(made.cert, X509_get_subject_name(by->cert)) == 1,
 	     "fill");
 	if (wish->authority) {
@@ -168,6 +173,14 @@ tls_certs_make(struct tls_certs *certs)
 	};
 	static const struct wish other = { "other.test", "DNS:other.test", -DAY_S, DAY_S, false };
 	static const struct wish client = { "client 7", NULL, -DAY_S, DAY_S, false };
+	/* commas are escaped, so 64 are 128, and no common name may have more */
+	static const struct wish endless = {
+		",,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,",
+		NULL,
+		-DAY_S,
+		DAY_S,
+		false,
+	};
 	static const struct wish expired = { TLS_CERTS_NAME, NULL, -2 * DAY_S, -1, false };
 	static const struct wish early = { TLS_CERTS_NAME, NULL, DAY_S, 2 * DAY_S, false };
 	struct identity ca = identity_make(&ca_wish, NULL, NULL);
@@ -184,6 +197,7 @@ tls_certs_make(struct tls_certs *certs)
 	certs_write_key(certs, CERTS_SERVER_KEY, server.key);
 	certs_issue(certs, CERTS_OTHER, &other, &ca);
 	certs_issue(certs, CERTS_CLIENT, &client, &ca);
+	certs_issue(certs, CERTS_LONG, &endless, &ca);
 	certs_issue(certs, CERTS_STRANGER, &server_wish, NULL);
 	certs_issue_bad(certs, CERTS_EXPIRED, &expired, &ca, &server);
 	certs_issue_bad(certs, CERTS_EARLY, &early, &ca, &server);

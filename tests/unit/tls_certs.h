@@ -15,6 +15,8 @@ enum tls_certs_file {
 	CERTS_OTHER_KEY,
 	CERTS_CLIENT,
 	CERTS_CLIENT_KEY,
+	CERTS_LONG, /* a client's with a subject of more than 255 bytes */
+	CERTS_LONG_KEY,
 	CERTS_EXPIRED, /* with the server's key */
 	CERTS_EARLY, /* likewise, from tomorrow on */
 	CERTS_STRANGER, /* signed by itself */
