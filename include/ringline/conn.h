@@ -321,6 +321,9 @@ RL_EXPORT int rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline 
 /**
  * Copy the peer's address.
  *
+ * Of an outbound connection that is not open yet it is the address that is being tried, and of the
+ * family RL_ADDR_NONE as long as its host is looked up.
+ *
  * @param self  The connection's own actor.
  * @param peer  Where it goes.
  *

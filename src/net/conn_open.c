@@ -167,7 +167,8 @@ conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_se
 
 /* Whom to trust, and whom to expect. */
 static int
-open_tls(struct rl_shard *shard, const char *text, struct conn_setup *setup, char host[RL_URL_MAX])
+open_tls(struct rl_shard *shard, const char *text, struct conn_setup *setup,
+	 char host[URL_HOST_MAX + 1])
 {
 	const struct rl_tls_options *tls = setup->options->tls;
 
@@ -203,7 +204,7 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		.options = options != NULL ? options : &as_configured,
 		.outbound = true,
 	};
-	char host[RL_URL_MAX];
+	char host[URL_HOST_MAX + 1];
 	struct url url;
 	int rc;
 

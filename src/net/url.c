@@ -326,7 +326,7 @@ rli_url_parse(struct url *url, const char *text, enum url_use use, const struct 
 }
 
 void
-rli_url_host(const char *text, char out[RL_URL_MAX])
+rli_url_host(const char *text, char out[URL_HOST_MAX + 1])
 {
 	const char *host = strstr(text, "//");
 	size_t len;
@@ -335,7 +335,8 @@ rli_url_host(const char *text, char out[RL_URL_MAX])
 	host += 2;
 	host += *host == '[' ? 1 : 0;
 	len = host[-1] == '[' ? strcspn(host, "]%") : strcspn(host, ":");
-	(void)snprintf(out, RL_URL_MAX, "%.*s", (int)len, host);
+	len -= len > 0 && host[len - 1] == '.' ? 1 : 0;
+	(void)snprintf(out, URL_HOST_MAX + 1, "%.*s", (int)len, host);
 }
 
 void

@@ -56,9 +56,10 @@ enum url_use {
 int rli_url_parse(struct url *url, const char *text, enum url_use use, const struct log *log);
 
 /*
- * The host of a tcp:// or tls:// URL that was parsed, as written, without brackets and scope.
+ * The host of a tcp:// or tls:// URL that was parsed, as a certificate would spell it: as written,
+ * without brackets and scope, and without the dot that may end a name.
  */
-void rli_url_host(const char *text, char out[RL_URL_MAX]);
+void rli_url_host(const char *text, char out[URL_HOST_MAX + 1]);
 
 /* The host is a name: rli_url_set_address() makes an address of it. */
 static inline bool

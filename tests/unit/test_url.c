@@ -391,14 +391,21 @@ url_host_is_what_was_written(void **state)
 		{ "tcp://[::1]:80", "::1" },
 		{ "tls://[FE80::1%2]:80", "FE80::1" },
 		{ "tcp://*:80", "*" },
+		{ "tls://example.org:443", "example.org" },
+		{ "tls://example.org.:443", "example.org" },
 	};
-	char host[RL_URL_MAX];
+	char host[URL_HOST_MAX + 1];
+	char text[300];
 
 	(void)state;
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
 		rli_url_host(rows[i][0], host);
 		assert_string_equal(host, rows[i][1]);
 	}
+	/* the longest name, whole */
+	(void)snprintf(text, sizeof(text), "tls://%0*d:443", URL_HOST_MAX, 0);
+	rli_url_host(text, host);
+	assert_int_equal(strlen(host), URL_HOST_MAX);
 }
 
 static void
