@@ -32,7 +32,7 @@
 	X(CAP_IGNORED, "output grows beyond the cap")                         \
 	X(SHARE_IGNORED, "one connection holds all of the send memory")       \
 	X(FORWARD_NOT_HELD, "who can't forward is given more to forward")     \
-	X(FORWARD_TOLD_TO_ONE, "others who wait to forward are not told")     \
+	X(FORWARD_FORGOTTEN, "who waits to forward waits for ever")           \
 	X(SHARE_NOT_GIVEN_BACK, "what left still counts as held")             \
 	X(AUTO_PAUSE_IGNORED, "input is delivered above the high mark")       \
 	X(LINGER_SKIPPED, "closes with unread input, which resets")           \

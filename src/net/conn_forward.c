@@ -119,13 +119,12 @@ forward_is_over(const struct conn *conn)
 bool
 rli_conn_forward_flush(struct conn *conn)
 {
-	if (!forward_has_waiters(conn) || (!forward_is_over(conn) && !rli_conn_send_is_low(conn))) {
+	bool low = rli_conn_send_is_low(conn) && !RL_MUTANT(FORWARD_FORGOTTEN);
+
+	if (!forward_has_waiters(conn) || (!low && !forward_is_over(conn))) {
 		return true;
 	}
 	for (uint32_t i = 0; i < FORWARD_TOLD_MAX && forward_has_waiters(conn); i++) {
-		if (i > 0 && RL_MUTANT(FORWARD_TOLD_TO_ONE)) {
-			return true;
-		}
 		rli_forward_tell(
 			list_entry(list_first(&conn->outlet->waiters), struct forward, waiter),
 			conn->out_bytes);

@@ -217,8 +217,11 @@ sim_link_of_header(const uint8_t *data)
 void
 sim_link_eof(struct sim_link *link, enum link_side reader, uint64_t got)
 {
-	/* a Unix socket can't be reset: there the end may look clean, and the last check decides */
-	bool clean = !link->broken && !link->is_unix;
+	/*
+	 * A Unix socket can't be reset: there the end may look clean, and the last check decides;
+	 * likewise when a relay was cut and has not said so yet.
+	 */
+	bool clean = !link->broken && !link->is_unix && !link->relayed;
 
 	if (reader == LINK_CLIENT) {
 		link->client_eof = true;
@@ -244,7 +247,7 @@ sim_link_eof(struct sim_link *link, enum link_side reader, uint64_t got)
 void
 sim_link_reset(struct sim_link *link, enum link_side side)
 {
-	if (side == LINK_CLIENT && link->served && !link->broken) {
+	if (side == LINK_CLIENT && link->served && !link->broken && !link->relayed) {
 		sim_check(!link->server_clean,
 			  "link %u: the client was reset and the server ended gracefully",
 			  link->id);
@@ -313,7 +316,8 @@ sim_link_stopped(struct sim_link *link, enum link_side side, enum rl_reason reas
 	    (reason == RL_REASON_MEMORY && !links_memory_may_fail) ||
 	    (reason == RL_REASON_LIMIT && link->appetite == APPETITE_ALL)) {
 		/* a client that still writes when its server has closed is told so by RST */
-		bool explained = link->broken || (side == LINK_CLIENT && link->server_early);
+		bool explained = link->broken || link->relayed ||
+				 (side == LINK_CLIENT && link->server_early);
 
 		sim_check(explained || reason == RL_REASON_PEER_RST,
 			  "link %u, %s: ended with %s (%d) through nobody's fault", link->id,

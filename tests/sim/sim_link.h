@@ -62,6 +62,7 @@ struct sim_link {
 	uint32_t addrs; /* that it was found to have */
 	uint32_t addrs_tried;
 	const char *why; /* broken */
+	bool relayed; /* by a pair of connections in between, which may be reset by themselves */
 	bool unexplained; /* one end was reset, and the other did not say yet that it did that */
 	bool server_clean; /* over, and with a reason that sends no RST */
 	uint32_t client_total; /* header included */

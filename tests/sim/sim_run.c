@@ -14,6 +14,7 @@
 #include "sim_ledger.h"
 #include "sim_link.h"
 #include "sim_peer.h"
+#include "sim_relay.h"
 #include "sim_resolver.h"
 #include "sim_talk.h"
 
@@ -126,12 +127,13 @@ run_add_target(const char *url)
 }
 
 static void
-run_listen(const char *url, const struct rl_listener_options *options)
+run_listen(const char *url, const struct rl_actor_def *def,
+	   const struct rl_listener_options *options)
 {
 	rl_listener_id id;
 	char bound[RL_URL_MAX];
 	struct url parsed;
-	int rc = rl_listener_open(sim_system(), url, &sim_server_def, options, &id);
+	int rc = rl_listener_open(sim_system(), url, def, options, &id);
 
 	sim_event("listen", rc, 0);
 	if (rc != 0) {
@@ -183,18 +185,25 @@ run_open_listeners(void)
 
 	run_limit(&options);
 	per_peer = options.conns_per_peer_max;
-	run_listen("tcp://127.0.0.1:0", &options);
+	run_listen("tcp://127.0.0.1:0", &sim_server_def, &options);
 	options.conns_per_peer_max = 0; /* the others know no address */
 	if (sim_coin()) {
 		options.peer_cred = sim_coin();
-		run_listen("unix:@sim", &options);
+		run_listen("unix:@sim", &sim_server_def, &options);
 		options.peer_cred = false;
 	}
 	if (sim_coin()) {
 		options.peer_addr_off = true;
 		options.conn.auto_pause = RL_CONN_OFF;
 		options.arg = NULL;
-		run_listen("tcp://[::1]:0", &options);
+		run_listen("tcp://[::1]:0", &sim_server_def, &options);
+	}
+	if (run.targets_count > 0 && run.targets[0][0] == 't' && sim_coin()) {
+		/* over TCP, where an end that is cut does not look like a clean one */
+		options.peer_addr_off = true;
+		options.conn.auto_pause = RL_CONN_DEFAULT;
+		options.arg = run.targets[0];
+		run_listen("tcp://127.0.0.1:0", &sim_relay_def, &options);
 	}
 	run_check_limits(&options, per_peer);
 }
