@@ -229,8 +229,11 @@ static void
 actor_lose_messages(struct rl_actor *actor)
 {
 	struct letter_pool *pool = &actor->shard->actors->letters;
-	uint64_t lost = actor->mailbox.count;
+	uint64_t lost = rli_mailbox_count(&actor->mailbox);
 
+	if (actor->mailbox.count == MAILBOX_SHARED_ONE) {
+		rli_letter_drop_shared(pool, rli_mailbox_pop_shared(&actor->mailbox));
+	}
 	while (actor->mailbox.count > 0) {
 		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 
