@@ -275,17 +275,17 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	uint32_t batch = shard->config->actor_batch_max;
 	struct rl_actor *actor;
 	uint64_t delivered = 0;
-	uint32_t count = 0;
+	uint32_t left = budget;
 
 	actors->ready_conns = &actors->later;
 	actors->runs = true;
-	while (count < budget && (actor = actors_next(actors)) != NULL) {
+	while (left > 0 && (actor = actors_next(actors)) != NULL) {
 		if (actor->conn == NULL) {
 			delivered += actor_run(actors, actor, batch);
 		} else {
 			rli_conn_run(actor, batch);
 		}
-		count++;
+		left--;
 	}
 	counters_add(&shard->counters, msgs_delivered, delivered);
 	actors->runs = false;
@@ -295,7 +295,7 @@ actors_run(struct rl_shard *shard, uint32_t budget)
 	}
 	actors->ready_conns = &actors->ready;
 	list_splice_back(&actors->ready, &actors->later);
-	return count;
+	return budget - left;
 }
 
 /* Phase 4: what other shards have for hooks and handlers, then the actors. */

@@ -239,9 +239,13 @@ static uint32_t
 actor_lose_messages(struct rl_actor *actor, uint32_t budget)
 {
 	struct letter_pool *pool = &actor->shard->actors->letters;
-	uint32_t lost = actor->mailbox.count < budget ? actor->mailbox.count : budget;
+	uint32_t count = (uint32_t)rli_mailbox_count(&actor->mailbox);
+	uint32_t lost = count < budget ? count : budget;
 
-	for (uint32_t i = 0; i < lost; i++) {
+	if (lost > 0 && actor->mailbox.count == MAILBOX_SHARED_ONE) {
+		rli_letter_drop_shared(pool, rli_mailbox_pop_shared(&actor->mailbox));
+	}
+	for (uint32_t i = 0; i < lost && actor->mailbox.count > 0; i++) {
 		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
 
 		if (!RL_MUTANT(BUF_OF_LOST_KEPT)) {

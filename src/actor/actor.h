@@ -15,6 +15,7 @@
 #define RINGLINE_ACTOR_ACTOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <ringline/actor.h>
@@ -61,6 +62,10 @@ struct tie {
 	uint8_t kind; /* enum tie_kind */
 };
 
+/*
+ * In pieces of 32 bytes, each of which lies in one cache line: sending to an actor touches the
+ * second, making it ready and running it the third as well.
+ */
 struct rl_actor {
 	union {
 		uint32_t slab_link; /* the slab's, while the slot is free */
@@ -68,12 +73,13 @@ struct rl_actor {
 	};
 	uint16_t rooms_owed; /* RL_MSG_ROOM that will come */
 	uint16_t forwards_owed; /* RL_MSG_WRITABLE of others that will come */
-	uint64_t id; /* what others know it by; ACTOR_ID_FREE() while the slot is free */
 	struct rl_shard *shard;
-	rl_actor_receive_fn receive; /* def's, or what it became */
 	void *state;
 	struct conn *conn; /* its stream; NULL: none */
+
+	uint64_t id; /* what others know it by; ACTOR_ID_FREE() while the slot is free */
 	struct mailbox mailbox;
+
 	union {
 		struct {
 			uint8_t life; /* enum actor_state */
@@ -90,7 +96,9 @@ struct rl_actor {
 	uint8_t reason; /* enum rl_reason, from ENDING on */
 	uint8_t state_class;
 	bool stopped; /* RL_MSG_STOP was delivered */
+	rl_actor_receive_fn receive; /* def's, or what it became */
 	struct list_node ready; /* on the shard's ready list */
+
 	const struct rl_actor_def *def;
 	void *arg; /* for RL_MSG_START */
 	struct list held; /* struct tie, all three */
@@ -110,6 +118,8 @@ struct rl_actor {
 
 _Static_assert(sizeof(struct rl_actor) <= 160,
 	       "an idle connection and its actor stay below 512 bytes");
+_Static_assert(offsetof(struct rl_actor, id) == 32 && offsetof(struct rl_actor, gait) == 64,
+	       "the pieces lie in cache lines");
 
 #define ACTOR_STATE_CLASSES 12 /* 32 << 0 .. 32 << 11 = RL_ACTOR_STATE_MAX */
 
@@ -216,6 +226,20 @@ rli_actor_ready_on(struct actors *actors, struct rl_actor *actor)
 	    list_is_empty(&actors->ready)) {
 		actors->alone = actor;
 		actor->ready.next = NULL; /* on no list, and linked all the same */
+	} else {
+		rli_actor_enlist(actors, actor);
+	}
+}
+
+/* The same where it is one of many, and so not alone. */
+static inline void
+rli_actor_ready_with_others(struct actors *actors, struct rl_actor *actor)
+{
+	if (list_is_linked(&actor->ready)) {
+		return;
+	}
+	if (actor->conn == NULL) {
+		list_push_back(&actors->ready, &actor->ready);
 	} else {
 		rli_actor_enlist(actors, actor);
 	}

@@ -12,7 +12,6 @@
 
 #include "actor/actor_mesh.h"
 #include "actor/actor_timer.h"
-#include "actor/buf.h"
 #include "actor/forward.h"
 #include "actor/monitor.h"
 #include "actor/request.h"
@@ -196,7 +195,7 @@ run_messages(struct rl_actor *actor, uint32_t budget)
 
 	actor->noticed = 0;
 	run_begin(actor);
-	delivered = rli_actor_run_letters(actors, actor, budget);
+	delivered = rli_actor_run_mailbox(actors, actor, budget);
 	run_end(actor);
 	counters_add(&actor->shard->counters, msgs_delivered, delivered);
 	return budget - delivered;

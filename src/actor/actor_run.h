@@ -8,6 +8,7 @@
 #define RINGLINE_ACTOR_ACTOR_RUN_H
 
 #include "actor/actor.h"
+#include "actor/buf.h"
 #include "actor/request.h"
 
 /* Take the next off @batch, or NULL; in the phase of actors see rli_actor_alone(). */
@@ -67,9 +68,8 @@ void rli_actor_run_special(struct actors *actors, struct rl_actor *actor, struct
  * were delivered, for the caller to count. The actor is marked as running before and after.
  */
 __attribute__((always_inline)) static inline uint32_t
-rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t max)
+rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t count)
 {
-	uint32_t count = actor->mailbox.count < max ? actor->mailbox.count : max;
 	uint32_t left = count;
 
 	do {
@@ -89,6 +89,32 @@ rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t ma
 	return count - left;
 }
 
+/* The one message that is there, in a shared letter; the rest as above. */
+__attribute__((always_inline)) static inline void
+rli_actor_run_shared(struct actors *actors, struct rl_actor *actor)
+{
+	struct letter *letter = rli_mailbox_pop_shared(&actor->mailbox);
+	int answer = actor->receive(actor, &letter->msg);
+
+	if (__builtin_expect(answer != 0, 0)) {
+		rli_actor_answered_message(actor, &letter->msg, answer);
+	}
+	rli_letter_drop_shared(&actors->letters, letter);
+}
+
+/* What is there, as one or the other. */
+__attribute__((always_inline)) static inline uint32_t
+rli_actor_run_mailbox(struct actors *actors, struct rl_actor *actor, uint32_t max)
+{
+	uint32_t count = actor->mailbox.count;
+
+	if (__builtin_expect(count == MAILBOX_SHARED_ONE, 1)) {
+		rli_actor_run_shared(actors, actor);
+		return 1;
+	}
+	return rli_actor_run_letters(actors, actor, count < max ? count : max);
+}
+
 /*
  * The common case of rli_actor_run(), for an actor that is steady and has messages. True: it is
  * steady still. @delivered gets how many.
@@ -100,7 +126,7 @@ rli_actor_run_steady(struct actors *actors, struct rl_actor *actor, uint32_t max
 	RL_DEBUG_ASSERT(rli_actor_running == NULL);
 	rli_actor_running = actor;
 	actor->gait = ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
-	*delivered = rli_actor_run_letters(actors, actor, max);
+	*delivered = rli_actor_run_mailbox(actors, actor, max);
 	rli_actor_running = NULL;
 	if (actor->gait != ACTOR_GAIT_HANDLES) {
 		actor->running = false;

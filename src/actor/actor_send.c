@@ -11,6 +11,7 @@
 #include <ringline/shard.h>
 
 #include "actor/actor_mesh.h"
+#include "actor/buf.h"
 #include "base/mutant.h"
 #include "mailbox/mesh.h"
 
@@ -39,7 +40,19 @@ rli_send_here_refused(const struct rl_shard *shard, uint64_t to)
 	if (actor == NULL || actor->life == ACTOR_ENDING) {
 		return -ENOENT;
 	}
-	return actor->mailbox.count >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
+	return rli_mailbox_count(&actor->mailbox) >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
+}
+
+struct letter *
+rli_send_behind_shared(struct actors *actors, struct rl_actor *actor)
+{
+	struct mailbox *mailbox = &actor->mailbox;
+
+	if (mailbox->count != MAILBOX_SHARED_ONE || mailbox->limit <= 1 ||
+	    !rli_letter_unshare(&actors->letters, mailbox)) {
+		return NULL;
+	}
+	return rli_mailbox_append(mailbox, &actors->letters); /* it is ready already */
 }
 
 int

@@ -13,6 +13,12 @@
  */
 int rli_actor_post(struct rl_shard *shard, const struct envelope *envelope);
 
+/*
+ * A letter behind the one in the mailbox of @actor, which is shared, or NULL: the longer half of
+ * rli_send_here().
+ */
+struct letter *rli_send_behind_shared(struct actors *actors, struct rl_actor *actor);
+
 /* A letter at the end of the mailbox of @to, or NULL. */
 static inline struct letter *
 rli_send_here(const struct rl_shard *shard, uint64_t to)
@@ -24,9 +30,10 @@ rli_send_here(const struct rl_shard *shard, uint64_t to)
 		return NULL;
 	}
 	letter = rli_mailbox_append(&actor->mailbox, &shard->actors->letters);
-	if (letter != NULL) {
-		rli_actor_ready(actor);
+	if (letter == NULL) {
+		return rli_send_behind_shared(shard->actors, actor);
 	}
+	rli_actor_ready(actor);
 	return letter;
 }
 

@@ -151,6 +151,25 @@ rli_buf_unused(struct buf *buf)
 	rli_slab_give(&actors->bufs, buf);
 }
 
+bool
+rli_letter_unshare(struct letter_pool *pool, struct mailbox *mailbox)
+{
+	struct letter *shared = mailbox->first;
+	struct letter *own = shared;
+
+	if (*letter_uses(shared) > 1) {
+		own = rli_letter_take(pool);
+		if (own == NULL) {
+			return false;
+		}
+		*own = *shared;
+		(void)rl_buf_ref(letter_buf(own));
+		*letter_uses(shared) -= RL_MUTANT(SHARED_LETTER_KEPT) ? 0 : 1;
+	}
+	rli_mailbox_unshare(mailbox, own);
+	return true;
+}
+
 void
 rli_buf_came_home(struct rl_shard *shard, const struct envelope *envelope)
 {

@@ -91,6 +91,22 @@ rli_letter_let_go(const struct letter *letter)
 	}
 }
 
+/* One mailbox less has it; the last one gives the letter and its reference back. */
+static inline void
+rli_letter_drop_shared(struct letter_pool *pool, struct letter *letter)
+{
+	if (--*letter_uses(letter) == 0) {
+		rli_letter_let_go(letter);
+		rli_letter_give(pool, letter);
+	}
+}
+
+/*
+ * The one message of @mailbox is a shared letter, and another one comes: a letter of its own takes
+ * its place. False: there is none.
+ */
+bool rli_letter_unshare(struct letter_pool *pool, struct mailbox *mailbox);
+
 /* ENVELOPE_BUF_HOME. */
 void rli_buf_came_home(struct rl_shard *shard, const struct envelope *envelope);
 

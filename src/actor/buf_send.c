@@ -19,29 +19,66 @@ struct buf_sending {
 	uint32_t kind;
 	uint32_t loan_to; /* the last shard that one was looked up for */
 	struct buf *loan; /* and its handle; NULL: none was yet */
+	struct letter *shared; /* for all whose mailbox is empty; NULL: none was yet */
 };
+
+static void
+buf_fill(const struct buf_sending *sending, struct letter *letter, uint32_t bits)
+{
+	letter->msg.kind = sending->kind;
+	letter->msg.len = 0;
+	letter->msg.from.private_bits = sending->self->id;
+	letter_set_source(letter, sending->self->shard->id, bits);
+	letter_set_buf(letter, &sending->buf->view);
+	sending->buf->refs++;
+}
+
+/* The letter that many get; the sending has it too, until it is over. False: there is none. */
+static bool
+buf_share(struct actors *actors, struct buf_sending *sending)
+{
+	struct letter *letter = rli_letter_take(&actors->letters);
+
+	if (letter == NULL) {
+		return false;
+	}
+	letter->msg.user.request.private_bits = 0; /* where others have a link */
+	buf_fill(sending, letter, LETTER_BUF | LETTER_SHARED);
+	*letter_uses(letter) = 1;
+	sending->shared = letter;
+	return true;
+}
+
+static bool
+buf_append(struct rl_shard *shard, struct buf_sending *sending, uint64_t to)
+{
+	struct letter *letter = rli_send_here(shard, to);
+
+	if (letter == NULL) {
+		return false;
+	}
+	buf_fill(sending, letter, LETTER_BUF);
+	return true;
+}
 
 /* Into the mailbox of @to, which lives here; false: rli_send_here_refused() knows why. */
 __attribute__((always_inline)) static inline bool
-buf_send_here(struct rl_shard *shard, const struct buf_sending *sending, uint64_t to)
+buf_send_here(struct rl_shard *shard, struct actors *actors, struct buf_sending *sending,
+	      uint64_t to)
 {
-	struct actors *actors = shard->actors;
 	struct rl_actor *actor = rli_actor_resolve(shard, to);
-	struct letter *letter;
 
 	if (actor == NULL) {
 		return false;
 	}
-	letter = rli_mailbox_append(&actor->mailbox, &actors->letters);
-	if (letter == NULL) {
+	if (!rli_mailbox_takes_shared(&actor->mailbox)) {
+		return buf_append(shard, sending, to);
+	}
+	if (sending->shared == NULL && !buf_share(actors, sending)) {
 		return false;
 	}
-	rli_actor_ready_on(actors, actor);
-	letter->msg.kind = sending->kind;
-	letter->msg.len = 0;
-	letter->msg.from.private_bits = sending->self->id;
-	letter_set_source(letter, shard->id, LETTER_BUF);
-	letter_set_buf(letter, &sending->buf->view);
+	rli_mailbox_put_shared(&actor->mailbox, sending->shared);
+	rli_actor_ready_with_others(actors, actor);
 	return true;
 }
 
@@ -71,20 +108,21 @@ buf_send_away(struct rl_shard *shard, struct buf_sending *sending, uint64_t to)
 	}
 	envelope_store_pair(&envelope->ref, (uintptr_t)sending->loan, to);
 	envelope_store_pair(&envelope->from, sending->self->id, envelope_what(sending->kind, head));
+	sending->buf->refs++;
 	shard->actors->bufs_away++;
 	return 0;
 }
 
 /* To all that live here, up to the first that does not, or does not take it. Returns how many. */
-static size_t
-broadcast_here(struct rl_shard *shard, const struct buf_sending *sending, const rl_actor_id *to,
+__attribute__((noinline)) static size_t
+broadcast_here(struct rl_shard *shard, struct buf_sending *sending, const rl_actor_id *to,
 	       size_t count)
 {
+	struct actors *actors = shard->actors;
 	size_t i;
 
 	for (i = 0; i < count; i++) {
-		if (id_shard(to[i].private_bits) != shard->id ||
-		    !buf_send_here(shard, sending, to[i].private_bits)) {
+		if (!buf_send_here(shard, actors, sending, to[i].private_bits)) {
 			break;
 		}
 	}
@@ -116,6 +154,7 @@ rl_actor_broadcast(struct rl_actor *self, const rl_actor_id *to, size_t count, u
 	int rc = broadcast_check(self, sending.buf, kind);
 	size_t done = 0;
 
+	RL_ASSERT(count < UINT32_MAX - sending.buf->refs);
 	while (rc == 0 && done < count) {
 		done += broadcast_here(shard, &sending, to + done, count - done);
 		if (done == count) {
@@ -128,8 +167,9 @@ rl_actor_broadcast(struct rl_actor *self, const rl_actor_id *to, size_t count, u
 			done += rc == 0;
 		}
 	}
-	RL_ASSERT(done < UINT32_MAX - sending.buf->refs);
-	sending.buf->refs += (uint32_t)done;
+	if (sending.shared != NULL) {
+		rli_letter_drop_shared(&shard->actors->letters, sending.shared);
+	}
 	*taken = done;
 	return rc;
 }

@@ -51,11 +51,14 @@ list_is_empty(const struct list *list)
 static inline void
 list_insert_before(struct list_node *at, struct list_node *node)
 {
+	struct list_node *prev;
+
 	RL_ASSERT(at != NULL); /* a list that nobody initialised */
 	RL_DEBUG_ASSERT(!list_is_linked(node));
-	node->prev = at->prev;
+	prev = at->prev;
+	node->prev = prev;
 	node->next = at;
-	at->prev->next = node;
+	prev->next = node;
 	at->prev = node;
 }
 
@@ -103,11 +106,15 @@ list_first(const struct list *list)
 static inline struct list_node *
 list_pop_front(struct list *list)
 {
-	struct list_node *node = list_first(list);
+	struct list_node *node = list->head.next;
+	struct list_node *next = node->next;
 
-	if (node != NULL) {
-		list_remove(node);
+	if (node == &list->head) {
+		return NULL;
 	}
+	list->head.next = next; /* as list_remove(), that knows what is in front of it */
+	next->prev = &list->head;
+	list_node_init(node);
 	return node;
 }
 

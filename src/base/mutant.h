@@ -63,6 +63,7 @@
 	X(BUF_OF_UNDELIVERED_KEPT, "a message for nobody keeps its buffer")   \
 	X(LISTENER_OUTLIVES_ACTOR, "who ends while it opens stays open")      \
 	X(BUF_OF_LOST_KEPT, "a mailbox that is emptied keeps its buffers")    \
+	X(SHARED_LETTER_KEPT, "whoever gets a copy of a letter keeps it too") \
 	X(MARK_FORGOTTEN, "what is published is not marked")                  \
 	X(WANT_NOT_LOOKED_AT, "a block that is waited for returns silently")  \
 	X(HELD_BACK_FORGOTTEN, "a block that was held back stays for ever")   \

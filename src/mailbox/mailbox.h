@@ -180,7 +180,8 @@ letter_copy_payload(uint8_t *to, const void *data, size_t len)
  * message that asks for a reply has the number of the promise in user.private_bits, plus 1, and one
  * with a counted buffer has LETTER_BUF there and the handle in front of the data.
  */
-#define LETTER_BUF RL_MSG_PRIVATE_BUF
+#define LETTER_BUF    RL_MSG_PRIVATE_BUF
+#define LETTER_SHARED 0x40000000u /* beside it: the letter is in many mailboxes, or may be */
 
 struct letter {
 	union {
@@ -219,6 +220,16 @@ letter_set_buf(struct letter *letter, struct rl_buf *buf)
 }
 
 /*
+ * A shared letter's: in how many mailboxes it is. One that is in several has no link, so it is the
+ * only one in each of them, see MAILBOX_SHARED.
+ */
+static inline uint32_t *
+letter_uses(struct letter *letter)
+{
+	return (uint32_t *)(void *)(letter->msg.user.data + sizeof(struct rl_buf *));
+}
+
+/*
  * What came from elsewhere; @bits is 0, the number of the promise that it made plus 1, or
  * LETTER_BUF.
  */
@@ -232,7 +243,14 @@ letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t bit
 	memcpy(letter->msg.user.data, envelope->payload, sizeof(envelope->payload));
 }
 
-/* first and last count only while count is not 0. */
+/*
+ * first and last count only while count is not 0. With MAILBOX_SHARED there is one message, and it
+ * is a shared letter: nothing can be linked to it. Its count is above every limit, so that whoever
+ * wants to append something finds no room, and gets a letter of the mailbox's own in its place.
+ */
+#define MAILBOX_SHARED	   0x80000000u
+#define MAILBOX_SHARED_ONE (MAILBOX_SHARED | 1)
+
 struct mailbox {
 	struct letter *first;
 	struct letter *last;
@@ -340,6 +358,47 @@ rli_mailbox_append(struct mailbox *mailbox, struct letter_pool *pool)
 	return letter;
 }
 
+/* How many messages wait. */
+static inline uint32_t
+rli_mailbox_count(const struct mailbox *mailbox)
+{
+	return mailbox->count & ~MAILBOX_SHARED;
+}
+
+/* A shared letter can be put in: it is empty, and the actor's end was not decided. */
+static inline bool
+rli_mailbox_takes_shared(const struct mailbox *mailbox)
+{
+	return mailbox->count == 0 && mailbox->limit != 0;
+}
+
+static inline void
+rli_mailbox_put_shared(struct mailbox *mailbox, struct letter *letter)
+{
+	mailbox->first = letter;
+	mailbox->count = MAILBOX_SHARED_ONE;
+	++*letter_uses(letter);
+}
+
+/* @letter, the mailbox's own now or in its place, can be followed by others. */
+static inline void
+rli_mailbox_unshare(struct mailbox *mailbox, struct letter *letter)
+{
+	letter->msg.user.private_bits &= ~LETTER_SHARED;
+	mailbox->first = letter;
+	mailbox->last = letter;
+	mailbox->count = 1;
+}
+
+/* Take the only one, which is shared. */
+static inline struct letter *
+rli_mailbox_pop_shared(struct mailbox *mailbox)
+{
+	RL_DEBUG_ASSERT(mailbox->count == MAILBOX_SHARED_ONE);
+	mailbox->count = 0;
+	return mailbox->first;
+}
+
 /* Take the oldest, to be given back with rli_letter_give(); there is one. */
 static inline struct letter *
 rli_mailbox_pop(struct mailbox *mailbox)
@@ -347,7 +406,7 @@ rli_mailbox_pop(struct mailbox *mailbox)
 	struct letter *letter = mailbox->first;
 	struct letter *next = letter->next; /* means nothing if it was the last */
 
-	RL_DEBUG_ASSERT(mailbox->count > 0);
+	RL_DEBUG_ASSERT(mailbox->count > 0 && mailbox->count < MAILBOX_SHARED);
 	__builtin_prefetch(next);
 	mailbox->first = next;
 	mailbox->count--;

@@ -32,7 +32,7 @@ broadcast_reaches_all(void **state)
 	receivers_spawn();
 	assert_int_equal(bufs_broadcast(actors[0], ids, RECEIVERS, buf, &taken), 0);
 	assert_int_equal(taken, RECEIVERS);
-	assert_int_equal(bufs_refs(buf), 1 + RECEIVERS);
+	assert_int_equal(bufs_refs(buf), 1 + 1 + RECEIVERS / 2); /* those here share a letter */
 	bufs_release(buf);
 	bed_settle();
 	for (uint32_t i = 0; i < RECEIVERS; i++) {
@@ -88,6 +88,156 @@ broadcast_keeps_order_with_messages(void **state)
 		}
 		assert_int_equal(order, 213); /* 1, the buffer's message, 2 */
 	}
+}
+
+/* What came to @actor, as digits: the numbers of the messages and 1, in order. */
+static uint64_t
+order_of(const struct rl_actor *actor)
+{
+	uint64_t order = 0;
+
+	for (uint32_t n = 0; n < bed.count; n++) {
+		if (bed.seen[n].actor == actor && bed.seen[n].kind == BED_KIND) {
+			order = order * 10 + bed.seen[n].number + 1;
+		}
+	}
+	return order;
+}
+
+/* One letter for all whose mailbox is empty; who gets more gets a letter of its own. */
+static void
+broadcast_shares_a_letter(void **state)
+{
+	struct letter_pool *pool = &bed.actors[0].letters;
+	struct rl_buf *buf = bufs_take(0, 5);
+	rl_actor_id here[3];
+	size_t taken;
+
+	(void)state;
+	receivers_spawn();
+	for (uint32_t i = 0; i < UNIT_COUNT(here); i++) {
+		here[i] = ids[2 * i];
+	}
+	assert_int_equal(bufs_broadcast(actors[0], here, UNIT_COUNT(here), buf, &taken), 0);
+	assert_int_equal(rli_letters_taken(pool), 1);
+	assert_int_equal(bufs_refs(buf), 1 + 1);
+	assert_int_equal(bed_send(actors[0], here[0].private_bits, 2), 0); /* a copy and another */
+	assert_int_equal(rli_letters_taken(pool), 3);
+	assert_int_equal(bufs_refs(buf), 1 + 2);
+	assert_int_equal(rli_mailbox_count(&actors[0]->mailbox), 2);
+	assert_int_equal(bed_send(actors[0], here[0].private_bits, 3), 0);
+	assert_int_equal(bufs_broadcast(actors[0], here, UNIT_COUNT(here), buf, &taken), 0);
+	assert_int_equal(bed_send(actors[0], here[1].private_bits, 4), 0);
+	assert_int_equal(bed_send(actors[0], here[2].private_bits, 5), 0);
+	bufs_release(buf);
+	bed_settle();
+	assert_int_equal(order_of(actors[0]), 1341);
+	assert_int_equal(order_of(actors[2]), 115);
+	assert_int_equal(order_of(actors[4]), 116);
+	assert_int_equal(bed_sum().msgs_delivered, 10);
+	assert_int_equal(rli_letters_taken(pool), 0);
+	bufs_assert_all_home();
+}
+
+/* The last that has a shared letter keeps it when another message comes. */
+static void
+broadcast_to_one_needs_no_copy(void **state)
+{
+	struct letter_pool *pool = &bed.actors[0].letters;
+	struct rl_buf *buf = bufs_take(0, 5);
+
+	(void)state;
+	receivers_spawn();
+	assert_int_equal(bufs_send(actors[0], ids[2].private_bits, buf), 0);
+	assert_int_equal(rli_letters_taken(pool), 1);
+	assert_int_equal(bed_send(actors[0], ids[2].private_bits, 3), 0);
+	assert_int_equal(rli_letters_taken(pool), 2);
+	bed_settle();
+	assert_int_equal(order_of(actors[2]), 14);
+	bufs_assert_all_home();
+}
+
+/* Twice in one broadcast: it has the letter, and then one of its own for each. */
+static void
+broadcast_twice_to_one_comes_twice(void **state)
+{
+	struct rl_buf *buf = bufs_take(0, 5);
+	rl_actor_id here[4];
+	size_t taken;
+
+	(void)state;
+	receivers_spawn();
+	here[0] = here[1] = here[3] = ids[2];
+	here[2] = ids[4];
+	assert_int_equal(bufs_broadcast(actors[0], here, UNIT_COUNT(here), buf, &taken), 0);
+	assert_int_equal(bufs_refs(buf), 1 + 1 + 3);
+	bufs_release(buf);
+	bed_settle();
+	assert_int_equal(order_of(actors[2]), 111);
+	assert_int_equal(order_of(actors[4]), 1);
+	assert_int_equal(rli_letters_taken(&bed.actors[0].letters), 0);
+	bufs_assert_all_home();
+}
+
+/* Who ends with a shared letter in its mailbox loses its message, and the others nothing. */
+static void
+broadcast_shared_is_lost_alone(void **state)
+{
+	struct rl_buf *buf = bufs_take(0, 5);
+	rl_actor_id here[2];
+	size_t taken;
+
+	(void)state;
+	receivers_spawn();
+	bed_settle();
+	bed_forget();
+	here[0] = ids[2];
+	here[1] = ids[4];
+	assert_int_equal(bufs_broadcast(actors[0], here, UNIT_COUNT(here), buf, &taken), 0);
+	rli_actor_end(actors[2], RL_REASON_LOCAL, 0);
+	bufs_release(buf);
+	bed_settle();
+	assert_int_equal(order_of(actors[2]), 0);
+	assert_int_equal(order_of(actors[4]), 1);
+	assert_int_equal(bed_sum().undelivered.gone, 1);
+	assert_int_equal(rli_letters_taken(&bed.actors[0].letters), 0);
+	bufs_assert_all_home();
+}
+
+/* No letter for the copy, or room for one message only: refused, and nothing has changed. */
+static void
+broadcast_shared_and_no_room_behind_it(void **state)
+{
+	struct letter_pool *pool = &bed.actors[0].letters;
+	struct rl_buf *buf = bufs_take(0, 5);
+	struct letter *taken_all[BED_SEEN];
+	uint32_t count = 0;
+	rl_actor_id here[2];
+	size_t taken;
+
+	(void)state;
+	receivers_spawn();
+	here[0] = ids[2];
+	here[1] = ids[4];
+	assert_int_equal(bufs_broadcast(actors[0], here, UNIT_COUNT(here), buf, &taken), 0);
+	actors[2]->mailbox.limit = 1;
+	assert_int_equal(bed_send(actors[0], here[0].private_bits, 3), -EAGAIN);
+	actors[2]->mailbox.limit = 2;
+	while (count < BED_SEEN && (taken_all[count] = rli_letter_take(pool)) != NULL) {
+		count++;
+	}
+	assert_in_range(count, 1, BED_SEEN - 1);
+	assert_int_equal(bed_send(actors[0], here[0].private_bits, 3), -ENOBUFS);
+	assert_int_equal(bufs_refs(buf), 1 + 1);
+	while (count > 0) {
+		rli_letter_give(pool, taken_all[--count]);
+	}
+	assert_int_equal(bed_send(actors[0], here[0].private_bits, 4), 0);
+	bufs_release(buf);
+	bed_settle();
+	assert_int_equal(order_of(actors[2]), 15);
+	assert_int_equal(order_of(actors[4]), 1);
+	bufs_assert_all_home();
 }
 
 static void
@@ -383,6 +533,11 @@ main(void)
 		on_bed(broadcast_reaches_all),
 		on_bed(broadcast_to_nobody_is_nothing),
 		on_bed(broadcast_keeps_order_with_messages),
+		on_bed(broadcast_shares_a_letter),
+		on_bed(broadcast_to_one_needs_no_copy),
+		on_bed(broadcast_twice_to_one_comes_twice),
+		on_bed(broadcast_shared_is_lost_alone),
+		on_bed(broadcast_shared_and_no_room_behind_it),
 		on_bed(broadcast_stops_at_who_has_ended),
 		on_bed(broadcast_stops_at_a_full_mailbox),
 		on_bed(broadcast_goes_on_after_room),
