@@ -424,8 +424,8 @@ rli_conn_tls_discard(struct conn *conn)
 }
 
 /*
- * No chunk for a record: when one comes home, or the host may have memory again. Whoever was refused
- * memory for plaintext as well waits here: it is told when what is queued has left.
+ * No chunk for a record: when one comes home, or the host may have memory again. Whoever was
+ * refused memory for plaintext as well waits here: it is told when what is queued has left.
  */
 static void
 flush_starved(struct conn *conn)
