@@ -432,17 +432,21 @@ rli_conn_tls_discard(struct conn *conn)
 	}
 }
 
-/* No chunk for a record: when one comes home, or the host may have memory again. */
+/*
+ * No chunk for a record: when one comes home, or the host may have memory again. Whoever was
+ * refused memory for plaintext as well waits here: it is told when what is queued has left.
+ */
 static void
 flush_starved(struct conn *conn)
 {
 	struct rl_shard *shard = conn->shard;
 
-	if (!list_is_linked(&conn->starved)) {
-		list_push_back(&shard->net->tls_starved, &conn->starved);
-		shard->net->starved_count++;
-	}
-	if (!shard->net->starved_timer.armed) {
+	rli_conn_send_forget(conn);
+	list_push_back(&shard->net->tls_starved, &conn->starved);
+	shard->net->starved_count++;
+	/* the pool has more, so it is the host that has none: only time will tell */
+	if (shard->send_pool.spans_used < shard->send_pool.spans_max &&
+	    !shard->net->starved_timer.armed) {
 		rli_wheel_start(&shard->wheel, &shard->net->starved_timer,
 				shard->now_ns + TLS_RETRY_NS);
 	}

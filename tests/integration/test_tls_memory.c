@@ -2,7 +2,8 @@
 /*
  * Proved: when the shard's send memory is full of what TLS connections queued, records are still
  * made of it, and everybody gets everything (pitfalls 59, 66, 67).
- * How: more connections than the least pool has room for, to peers that don't read, and then do.
+ * How: more connections than the least pool has room for, which all pour in one and the same turn,
+ * when nothing is on its way yet, to peers that don't read, and then do.
  * Not proved: a host without memory; the counts of what was refused when.
  */
 #include "tls_peer.h"
@@ -17,6 +18,20 @@ struct pourer {
 	uint64_t offset;
 };
 
+/* All that opened so far; one shard, so one thread. */
+static rl_actor_id pourers[POUR_CONNS];
+static uint32_t pourers_count;
+
+/* The last one tells all of them to begin: they run in the next turn, one after the other. */
+static void
+pourer_opened(struct rl_actor *self, struct probe *probe)
+{
+	pourers[pourers_count++] = rl_actor_self(self);
+	for (uint32_t i = 0; pourers_count == POUR_CONNS && i < POUR_CONNS; i++) {
+		PROBE_EXPECT(probe, rl_actor_send(self, pourers[i], RL_MSG_USER, NULL, 0) == 0);
+	}
+}
+
 /* As much as is taken, whenever there is room. */
 static int
 pourer_receive(struct rl_actor *self, const struct rl_msg *msg)
@@ -25,7 +40,11 @@ pourer_receive(struct rl_actor *self, const struct rl_msg *msg)
 	struct probe *probe = probe_note(self, msg);
 	struct pourer *pourer = rl_actor_state(self);
 
-	if (msg->kind != RL_MSG_OPEN && msg->kind != RL_MSG_WRITABLE) {
+	if (msg->kind == RL_MSG_OPEN) {
+		pourer_opened(self, probe);
+		return 0;
+	}
+	if (msg->kind != RL_MSG_USER && msg->kind != RL_MSG_WRITABLE) {
 		return RL_ACTOR_UNHANDLED;
 	}
 	while (pourer->offset < POUR_BYTES) {
