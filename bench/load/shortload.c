@@ -279,5 +279,8 @@ main(int argc, char **argv)
 	began_ns = program_now_ns() - began_ns;
 	load.stalled = short_stalled(&load);
 	short_report(&load, &before, began_ns, short_own_cpu_ns() - own_ns);
+	free(load.slots);
+	free(load.expected);
+	free(load.bytes);
 	return load.errors + load.mismatches + load.stalled > 0;
 }

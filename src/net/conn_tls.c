@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "actor/actor_run.h"
 #include "net/conn.h"
 #include "tls/tls_info.h"
 
