@@ -119,7 +119,7 @@ mapping_look(const void *at, char flags[256])
 		} else if (found && strncmp(line, "Rss:", 4) == 0) {
 			rss_kb = strtoul(line + 4, NULL, 10);
 		} else if (found && strncmp(line, "VmFlags:", 8) == 0) {
-			(void)snprintf(flags, 256, "%s", line + 8);
+			(void)snprintf(flags, 256, "%.255s", line + 8);
 		}
 	}
 	(void)fclose(file);
