@@ -239,7 +239,7 @@ static uint32_t
 actor_lose_messages(struct rl_actor *actor, uint32_t budget)
 {
 	struct letter_pool *pool = &actor->shard->actors->letters;
-	uint32_t count = (uint32_t)rli_mailbox_count(&actor->mailbox);
+	uint32_t count = rli_mailbox_count(&actor->mailbox);
 	uint32_t lost = count < budget ? count : budget;
 
 	if (lost > 0 && actor->mailbox.count == MAILBOX_SHARED_ONE) {
