@@ -281,6 +281,21 @@ read_may(struct conn *conn)
 	return false;
 }
 
+/* Nothing counts that is behind close_notify, and no first byte will come. */
+static void
+read_ended(struct conn *conn)
+{
+	struct slice slice;
+
+	conn->eof_seen = true;
+	conn->until_ns = 0;
+	while ((slice = rli_conn_input_front(conn)).len > 0) {
+		counters_add(&conn->shard->counters, bytes_discarded, slice.len);
+		rli_conn_input_take(conn, slice.len);
+	}
+	rli_conn_mark(conn);
+}
+
 uint32_t
 rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 {
@@ -301,8 +316,7 @@ rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 		conn->tls->turn_bytes += (uint32_t)got;
 		conn->until_ns = 0; /* the first byte has come */
 	} else if (status == TLS_ENDED) {
-		conn->eof_seen = true;
-		rli_conn_mark(conn);
+		read_ended(conn);
 	} else if (status != TLS_WANTS) {
 		tls_failed(conn);
 	}

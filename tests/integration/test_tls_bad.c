@@ -150,6 +150,31 @@ tls_handshakes_under_way_are_capped(void **state)
 	rig_end(rig);
 }
 
+/* Nobody reads what is behind the end, so nothing else takes it out of the way. */
+static void
+tls_bytes_behind_close_notify_are_discarded(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+	char byte;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &rig_echo);
+	tls_peer_dial(&peer, rig->url, &setup);
+	tls_peer_send(&peer, "good", 4);
+	tls_peer_recv_text(&peer, "good");
+	(void)SSL_shutdown(peer.ssl);
+	assert_int_equal(BIO_write(SSL_get_wbio(peer.ssl), "and so on", 9), 9);
+	tls_peer_pump(&peer);
+	assert_int_equal(tls_peer_recv(&peer, &byte, 1), 0);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], 1);
+	assert_int_equal(rig->probes[0].bytes, 4);
+	assert_int_equal(rig->probes[0].eofs, 1);
+	tls_peer_close(&peer);
+	rig_end(rig);
+}
+
 static void
 tls_options_that_are_wrong_are_refused(void **state)
 {
@@ -185,6 +210,7 @@ main(void)
 		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
 		rig_case(tls_handshake_that_takes_too_long_is_cut),
 		rig_case(tls_handshakes_under_way_are_capped),
+		rig_case(tls_bytes_behind_close_notify_are_discarded),
 		rig_case(tls_options_that_are_wrong_are_refused),
 	};
 
