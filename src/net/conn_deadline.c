@@ -190,8 +190,8 @@ rli_conn_deadline_due(struct timer *timer)
 static int
 deadline_set_first_byte(struct conn *conn, int64_t timeout_ns)
 {
-	if (conn->state != CONN_OPEN) {
-		return -ENOTCONN;
+	if (conn->state != CONN_OPEN || conn_is_shaking(conn)) {
+		return -ENOTCONN; /* the handshake's deadline stays as it is */
 	}
 	if (conn->eof_seen || conn->input_error != 0) {
 		return -ESHUTDOWN;

@@ -175,6 +175,48 @@ tls_bytes_behind_close_notify_are_discarded(void **state)
 	rig_end(rig);
 }
 
+/* In the handshake there is no first byte to wait for yet; its own deadline stays as it is. */
+static int
+hasty_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct probe *probe = probe_note(self, msg);
+
+	if (msg->kind == RL_MSG_START) {
+		PROBE_EXPECT(probe, rl_conn_set_deadline(self, RL_CONN_DEADLINE_FIRST_BYTE,
+							 RL_SEC(60)) == -ENOTCONN);
+		return 0;
+	}
+	if (msg->kind == RL_MSG_OPEN) {
+		PROBE_EXPECT(probe, rl_conn_set_deadline(self, RL_CONN_DEADLINE_FIRST_BYTE,
+							 RL_SEC(60)) == 0);
+		return 0;
+	}
+	return RL_ACTOR_UNHANDLED;
+}
+
+static const struct rl_actor_def hasty = {
+	.name = "hasty",
+	.receive = hasty_receive,
+	.state_size = sizeof(struct probed),
+};
+
+static void
+tls_first_byte_is_not_the_handshakes(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &hasty);
+	tls_peer_dial(&peer, rig->url, &setup);
+	rig_await(rig, rig->probes[0].opens, 1);
+	tls_peer_end(&peer);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], 1);
+	tls_peer_close(&peer);
+	rig_end(rig);
+}
+
 static void
 tls_options_that_are_wrong_are_refused(void **state)
 {
@@ -211,6 +253,7 @@ main(void)
 		rig_case(tls_handshake_that_takes_too_long_is_cut),
 		rig_case(tls_handshakes_under_way_are_capped),
 		rig_case(tls_bytes_behind_close_notify_are_discarded),
+		rig_case(tls_first_byte_is_not_the_handshakes),
 		rig_case(tls_options_that_are_wrong_are_refused),
 	};
 
