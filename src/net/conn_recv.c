@@ -137,11 +137,17 @@ recv_cancel(struct conn *conn)
 	return rli_op_cancel(conn->shard, &conn->recv);
 }
 
-/* The first-byte deadline stands still while input is held; a pause has stopped it already. */
+/*
+ * The first-byte deadline stands still while input is held; a pause has stopped it already. Idling
+ * begins when it is held no more: others may have kept it waiting, and nothing of its own moved.
+ */
 static void
 recv_set_held(struct conn *conn, bool held)
 {
 	conn->held = held;
+	if (!held) {
+		conn->active_ns = conn->shard->now_ns;
+	}
 	if (!conn->paused && held) {
 		rli_conn_deadline_pause(conn);
 	} else if (!conn->paused) {

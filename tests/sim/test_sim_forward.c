@@ -110,6 +110,41 @@ forward_arrives_behind_what_is_queued(void **state)
 	scene_end();
 }
 
+/* Who was held back for others has been silent for nobody's fault: it has all its time again. */
+static void
+forward_that_waited_is_not_idle(void **state)
+{
+	static uint8_t bytes[1000];
+	struct rl_conn_options options = { .idle_timeout_ns = RL_SEC(5) };
+	struct scene from = { .on = on_feed };
+	struct scene to = { .on = on_sink };
+	struct sk_sock *here;
+	struct sk_sock *there;
+
+	(void)state;
+	forward_begin(1);
+	scene_listen(&from, TCP, &options);
+	scene_listen(&to, TCP, NULL);
+	there = scene_connect(&to);
+	feed.to = to.id;
+	here = scene_connect(&from);
+	for (uint32_t i = 0; i < 400 && feed.high == 0; i++) {
+		scene_write_bytes(here, bytes, sizeof(bytes));
+	}
+	assert_int_equal(feed.high, 1);
+	sim_advance_ns((uint64_t)RL_SEC(20));
+	assert_int_equal(from.live, 1);
+	scene_drain(there);
+	assert_int_equal(feed.told, 1);
+	sim_advance_ns((uint64_t)RL_SEC(4));
+	assert_int_equal(from.live, 1);
+	sim_advance_ns((uint64_t)RL_SEC(2));
+	assert_int_equal(from.stops[RL_REASON_TIMEOUT_IDLE], 1);
+	scene_close(here);
+	scene_close(there);
+	scene_end();
+}
+
 /* Output that nobody reads stops the input, within the high mark and what one delivery brings. */
 static void
 forward_that_can_not_go_on_holds_the_input(void **state)
@@ -345,6 +380,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forward_arrives_behind_what_is_queued),
+		cmocka_unit_test(forward_that_waited_is_not_idle),
 		cmocka_unit_test(forward_that_can_not_go_on_holds_the_input),
 		cmocka_unit_test(forward_of_many_is_served_in_order),
 		cmocka_unit_test(forward_to_one_that_ends_is_told),
