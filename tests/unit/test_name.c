@@ -133,6 +133,37 @@ name_of_one_that_ended_is_free_for_who_is_told(void **state)
 	}
 }
 
+/* Also for who begins to watch it when its id names nothing any more, and its ties are left. */
+static void
+name_of_one_that_ended_is_free_for_who_watches_it_late(void **state)
+{
+	(void)state;
+	for (uint32_t home = 0; home < SHARDS; home++) {
+		const char *name = name_at_home(home);
+		struct rl_actor *owner = bed_spawn(1);
+		struct rl_actor *heir = bed_spawn(1);
+		rl_actor_id whom = rl_actor_self(owner);
+
+		((struct told *)rl_actor_state(heir))->heir = name;
+		bed_ask(owner, heir);
+		assert_int_equal(verb_register(owner, name, NULL), 0);
+		bed_settle();
+		verb_end(owner);
+		rli_actor_stop(owner);
+		verb_begin(heir);
+		assert_int_equal(rl_actor_monitor(heir, whom, NULL), 0);
+		heir->running = false;
+		assert_int_equal(owner->life, ACTOR_ENDING);
+		bed_settle();
+		assert_int_equal(owner->life, ACTOR_FREE);
+		assert_int_equal(told(heir)->downs, 1);
+		assert_int_equal(told(heir)->failures, 0);
+		assert_found_everywhere(name, heir->id);
+		verb_end(heir);
+		bed_settle();
+	}
+}
+
 /* Its id names nothing any more, and is what the name is found with all the same, as elsewhere. */
 static void
 name_granted_after_the_end_is_of_who_asked_until_given_back(void **state)
@@ -456,6 +487,7 @@ main(void)
 		on_bed(name_taken_is_refused_until_its_owner_ended),
 		on_bed(name_of_one_that_ended_is_free_for_the_next_on_its_shard),
 		on_bed(name_of_one_that_ended_is_free_for_who_is_told),
+		on_bed(name_of_one_that_ended_is_free_for_who_watches_it_late),
 		on_bed(name_granted_after_the_end_is_of_who_asked_until_given_back),
 		on_bed(name_register_under_way_is_undone_by_an_end),
 		on_bed(name_register_cancelled_gives_the_name_back),
