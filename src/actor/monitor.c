@@ -79,12 +79,32 @@ lease_tell_down(struct rl_shard *shard, struct lease *lease, enum rl_reason reas
 	(void)rli_mesh_oblige(shard->port, lease->home, &lease->far); /* sent, or it waits */
 }
 
+/*
+ * Who had this id, as long as it holds what it asked for, which may be a name: whoever is told of
+ * its end before could not have that yet. NULL: nobody.
+ */
+static struct rl_actor *
+lease_ended_before(const struct rl_shard *shard, uint64_t id)
+{
+	struct rl_actor *actor = rli_slab_at(&shard->actors->slab, id_slot(id));
+
+	if (actor == NULL || actor->life != ACTOR_ENDING || actor->id != ACTOR_ID_FREE(id) ||
+	    list_is_empty(&actor->held)) {
+		return NULL;
+	}
+	return actor;
+}
+
 /* The watched one's half: begin. */
 static void
 lease_watch(struct rl_shard *shard, struct lease *lease)
 {
 	struct rl_actor *actor = rli_actor_resolve(shard, lease->target);
 
+	lease->late = actor == NULL;
+	if (actor == NULL && !lease->link) {
+		actor = lease_ended_before(shard, lease->target);
+	}
 	if (actor == NULL) {
 		lease_tell_down(shard, lease, RL_REASON_GONE, 0);
 		return;
@@ -212,6 +232,10 @@ void
 rli_lease_ended(struct rl_actor *actor, struct lease *lease)
 {
 	if (RL_MUTANT(DOWN_FORGOTTEN)) {
+		return;
+	}
+	if (lease->late) {
+		lease_tell_down(actor->shard, lease, RL_REASON_GONE, 0);
 		return;
 	}
 	lease_tell_down(actor->shard, lease, (enum rl_reason)actor->reason, actor->error);

@@ -38,6 +38,7 @@ struct lease {
 	struct obligation near; /* WATCH, then UNWATCH or EXIT */
 
 	/* the watched one's half */
+	bool late; /* it had ended before the WATCH came */
 	struct tie watched; /* owed */
 	struct obligation far; /* DOWN, or LEASE_HOME */
 };

@@ -281,7 +281,7 @@ rli_name_settled(struct rl_shard *shard, uint64_t id, int error)
 	}
 	claim->granted = true;
 	key = claim_key(claim);
-	if (!copy_set(shard, &key, claim->actor->id)) {
+	if (!copy_set(shard, &key, claim->undo.envelope.from)) { /* actor->id may be stale */
 		claim_release(claim); /* a name that is not found here is no name */
 		return -ENOBUFS;
 	}

@@ -460,6 +460,42 @@ monitored_by_many_from_afar_ends_in_parts(void **state)
 	assert_leases_home();
 }
 
+/* Who watches it between two parts is told that it is gone, once; who links to it ends at once. */
+static void
+late_run(struct rl_actor *watcher, struct rl_actor *linked, struct rl_actor *target)
+{
+	struct rl_actor *other = bed_spawn(0);
+	uint64_t whom = target->id;
+
+	for (uint32_t i = 0; i <= ACTOR_UNTIE_MAX; i++) {
+		assert_int_equal(bed_monitor(target, other->id, NULL), 0);
+	}
+	bed_settle();
+	bed_forget();
+	rli_shard_current = target->shard;
+	rli_actor_end(target, RL_REASON_LOCAL, 0);
+	assert_ptr_equal(rli_actor_next(&target->shard->actors->ready), target);
+	rli_actor_stop(target);
+	assert_int_equal(target->life, ACTOR_ENDING);
+	assert_int_equal(bed_monitor(watcher, whom, NULL), 0);
+	assert_int_equal(bed_link(linked, whom), 0);
+	assert_true(linked->life == ACTOR_ENDING || linked->shard != target->shard);
+	bed_settle();
+	assert_int_equal(target->life, ACTOR_FREE);
+	assert_int_equal(bed_only(watcher, RL_MSG_DOWN)->reason, RL_REASON_GONE);
+	assert_true(bed_only(watcher, RL_MSG_DOWN)->whom == whom);
+	assert_int_equal(bed_only(linked, RL_MSG_STOP)->reason, RL_REASON_LINKED);
+	assert_leases_home();
+}
+
+static void
+monitored_between_its_parts_is_gone(void **state)
+{
+	(void)state;
+	late_run(bed_spawn(0), bed_spawn(0), bed_spawn(0));
+	late_run(bed_spawn(1), bed_spawn(1), bed_spawn(0));
+}
+
 /* Links of one that fails, to both shards: the others end, also while it is untied. */
 static void
 linked_to_many_ends_all_in_parts(void **state)
@@ -510,6 +546,7 @@ main(void)
 		on_bed(monitors_beyond_the_maximum_are_refused),
 		on_bed(monitored_by_many_ends_in_parts),
 		on_bed(monitored_by_many_from_afar_ends_in_parts),
+		on_bed(monitored_between_its_parts_is_gone),
 		on_bed(linked_to_many_ends_all_in_parts),
 	};
 

@@ -82,6 +82,24 @@ name_of_one_that_ended_is_free_for_the_next_on_its_shard(void **state)
 	assert_found_everywhere(name, second->id);
 }
 
+/* More ties than a turn gives up: requests that are delivered, and never answered. */
+static void
+bed_ask(struct rl_actor *actor, const struct rl_actor *other)
+{
+	struct rl_request request = {
+		.to = rl_actor_self(other),
+		.kind = RL_MSG_USER,
+		.timeout_ns = -1,
+	};
+
+	for (uint32_t i = 0; i < 2 * ACTOR_UNTIE_MAX; i++) {
+		verb_begin(actor);
+		assert_int_equal(rl_actor_request(actor, &request, NULL), 0);
+		actor->running = false;
+		bed_turn(other->shard->id);
+	}
+}
+
 /* Whatever else it is tied by, and however long that takes: who is told of its end may have it. */
 static void
 name_of_one_that_ended_is_free_for_who_is_told(void **state)
@@ -97,16 +115,7 @@ name_of_one_that_ended_is_free_for_who_is_told(void **state)
 		verb_begin(heir);
 		assert_int_equal(rl_actor_monitor(heir, rl_actor_self(owner), NULL), 0);
 		heir->running = false;
-		for (uint32_t i = 0; i < 2 * ACTOR_UNTIE_MAX; i++) {
-			struct rl_request request = { .to = rl_actor_self(heir),
-						      .kind = RL_MSG_USER,
-						      .timeout_ns = -1 };
-
-			verb_begin(owner);
-			assert_int_equal(rl_actor_request(owner, &request, NULL), 0);
-			owner->running = false;
-			bed_turn(1); /* is delivered, and never answered */
-		}
+		bed_ask(owner, heir);
 		for (uint32_t i = 0; i + 1 < NAMES_MAX; i++) {
 			(void)snprintf(other, sizeof(other), "beside %u", i);
 			assert_int_equal(verb_register(owner, other, NULL), 0);
@@ -122,6 +131,59 @@ name_of_one_that_ended_is_free_for_who_is_told(void **state)
 		verb_end(heir);
 		bed_settle();
 	}
+}
+
+/* Also for who begins to watch it when its id names nothing any more, and its ties are left. */
+static void
+name_of_one_that_ended_is_free_for_who_watches_it_late(void **state)
+{
+	(void)state;
+	for (uint32_t home = 0; home < SHARDS; home++) {
+		const char *name = name_at_home(home);
+		struct rl_actor *owner = bed_spawn(1);
+		struct rl_actor *heir = bed_spawn(1);
+		rl_actor_id whom = rl_actor_self(owner);
+
+		((struct told *)rl_actor_state(heir))->heir = name;
+		bed_ask(owner, heir);
+		assert_int_equal(verb_register(owner, name, NULL), 0);
+		bed_settle();
+		verb_end(owner);
+		rli_actor_stop(owner);
+		verb_begin(heir);
+		assert_int_equal(rl_actor_monitor(heir, whom, NULL), 0);
+		heir->running = false;
+		assert_int_equal(owner->life, ACTOR_ENDING);
+		bed_settle();
+		assert_int_equal(owner->life, ACTOR_FREE);
+		assert_int_equal(told(heir)->downs, 1);
+		assert_int_equal(told(heir)->failures, 0);
+		assert_found_everywhere(name, heir->id);
+		verb_end(heir);
+		bed_settle();
+	}
+}
+
+/* Its id names nothing any more, and is what the name is found with all the same, as elsewhere. */
+static void
+name_granted_after_the_end_is_of_who_asked_until_given_back(void **state)
+{
+	const char *name = name_at_home(2);
+	struct rl_actor *owner = bed_spawn(1);
+	uint64_t id = owner->id;
+
+	(void)state;
+	bed_ask(owner, bed_spawn(1));
+	assert_int_equal(verb_register(owner, name, NULL), 0);
+	verb_end(owner);
+	rli_actor_stop(owner); /* gives up some of its ties, and not yet this one */
+	assert_int_equal(owner->life, ACTOR_ENDING);
+	mesh_fill(2, 3); /* which would be told first, so the owner's shard has the answer alone */
+	bed_turn_until_granted(2, owner);
+	assert_true(found_on(1, name) == id);
+	assert_true(found_on(2, name) == id);
+	bed_settle();
+	assert_found_everywhere(name, 0);
 }
 
 static void
@@ -425,6 +487,8 @@ main(void)
 		on_bed(name_taken_is_refused_until_its_owner_ended),
 		on_bed(name_of_one_that_ended_is_free_for_the_next_on_its_shard),
 		on_bed(name_of_one_that_ended_is_free_for_who_is_told),
+		on_bed(name_of_one_that_ended_is_free_for_who_watches_it_late),
+		on_bed(name_granted_after_the_end_is_of_who_asked_until_given_back),
 		on_bed(name_register_under_way_is_undone_by_an_end),
 		on_bed(name_register_cancelled_gives_the_name_back),
 		on_bed(name_bad_is_refused_at_once),
