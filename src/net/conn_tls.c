@@ -323,35 +323,24 @@ rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 	return (uint32_t)got;
 }
 
-/*
- * Something is left for records when all that is queued is plaintext: what is left then is in the
- * kernel's hands, and comes home.
- */
-static bool
-queue_leaves_room(struct chunk_pool *pool)
+static void
+queue_give(struct chunk_pool *pool, struct chunk *first)
 {
-	struct chunk *first;
-	struct chunk *second;
+	while (first != NULL) {
+		struct chunk *chunk = first;
 
-	if (pool->spans_used + TLS_POOL_RESERVED <= pool->spans_max) {
-		return true;
+		first = chunk->next;
+		rli_chunk_give(pool, chunk);
 	}
-	first = rli_chunk_take(pool, CHUNK_BYTES_MAX); /* each a whole span */
-	second = first != NULL ? rli_chunk_take(pool, CHUNK_BYTES_MAX) : NULL;
-	if (first != NULL) {
-		rli_chunk_give(pool, first);
-	}
-	if (second != NULL) {
-		rli_chunk_give(pool, second);
-	}
-	return second != NULL;
 }
 
-/* As output_reserve(), in chunks that are not too small. */
+/*
+ * As output_reserve(), in chunks that are not too small. Something is left for records when all
+ * that is queued is plaintext: what is left then is in the kernel's hands, and comes home.
+ */
 static struct chunk *
-queue_reserve(struct conn *conn, size_t len)
+queue_reserve(struct chunk_pool *pool, size_t len)
 {
-	struct chunk_pool *pool = &conn->shard->send_pool;
 	struct chunk *first = NULL;
 	struct chunk **link = &first;
 
@@ -360,16 +349,15 @@ queue_reserve(struct conn *conn, size_t len)
 			rli_chunk_take(pool, len > TLS_QUEUE_CHUNK ? len : TLS_QUEUE_CHUNK);
 
 		if (chunk == NULL) {
-			while (first != NULL) {
-				chunk = first;
-				first = chunk->next;
-				rli_chunk_give(pool, chunk);
-			}
-			return NULL;
+			break;
 		}
 		*link = chunk;
 		link = &chunk->next;
 		len -= chunk->capacity < len ? chunk->capacity : len;
+	}
+	if (len > 0 || rli_chunk_spans_free(pool) < TLS_POOL_RESERVED) {
+		queue_give(pool, first);
+		return NULL;
 	}
 	return first;
 }
@@ -382,12 +370,10 @@ rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len)
 	size_t room = chunk == NULL ? 0 : chunk->capacity - chunk->end;
 
 	if (len > room) {
-		struct chunk *more = NULL;
+		struct chunk *more = rli_conn_send_fits_share(conn, len - room)
+					     ? queue_reserve(&conn->shard->send_pool, len - room)
+					     : NULL;
 
-		if (rli_conn_send_fits_share(conn, len - room) &&
-		    queue_leaves_room(&conn->shard->send_pool)) {
-			more = queue_reserve(conn, len - room);
-		}
 		if (more == NULL) {
 			return false;
 		}

@@ -105,6 +105,7 @@ tls_that_fills_the_send_memory_goes_on_when_peers_read(void **state)
 		peer_drink(&peers[i]);
 	}
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_LOCAL], POUR_CONNS);
+	rig_assert_logged_slowly(rig, "send_pool_bytes");
 	rig_end(rig);
 }
 
