@@ -347,7 +347,18 @@ queue_leaves_room(struct chunk_pool *pool)
 	return second != NULL;
 }
 
-/* As output_reserve(), in chunks that are not too small. */
+static void
+queue_give_back(struct chunk_pool *pool, struct chunk *first)
+{
+	while (first != NULL) {
+		struct chunk *chunk = first;
+
+		first = chunk->next;
+		rli_chunk_give(pool, chunk);
+	}
+}
+
+/* As output_reserve(), in chunks that are not too small, and never the last there is room for. */
 static struct chunk *
 queue_reserve(struct conn *conn, size_t len)
 {
@@ -360,16 +371,16 @@ queue_reserve(struct conn *conn, size_t len)
 			rli_chunk_take(pool, len > TLS_QUEUE_CHUNK ? len : TLS_QUEUE_CHUNK);
 
 		if (chunk == NULL) {
-			while (first != NULL) {
-				chunk = first;
-				first = chunk->next;
-				rli_chunk_give(pool, chunk);
-			}
+			queue_give_back(pool, first);
 			return NULL;
 		}
 		*link = chunk;
 		link = &chunk->next;
 		len -= chunk->capacity < len ? chunk->capacity : len;
+	}
+	if (!queue_leaves_room(pool)) {
+		queue_give_back(pool, first);
+		return NULL;
 	}
 	return first;
 }
@@ -384,8 +395,7 @@ rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len)
 	if (len > room) {
 		struct chunk *more = NULL;
 
-		if (rli_conn_send_fits_share(conn, len - room) &&
-		    queue_leaves_room(&conn->shard->send_pool)) {
+		if (rli_conn_send_fits_share(conn, len - room)) {
 			more = queue_reserve(conn, len - room);
 		}
 		if (more == NULL) {
