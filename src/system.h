@@ -117,8 +117,8 @@ struct control_request {
 	struct control control;
 	struct rl_system *system;
 	_Atomic uint32_t *unanswered; /* counts down over all shards that were asked */
-	uint32_t listener; /* LISTEN, UNLISTEN: which */
 	const struct tls_context *tls; /* LISTEN, RELOAD: NULL for a plain one */
+	uint32_t listener; /* LISTEN, UNLISTEN: which */
 	int fd; /* LISTEN: this one's socket, taken on success; -1: the acceptor has it */
 	const struct rl_actor_def *def; /* SPAWN */
 	void *arg;

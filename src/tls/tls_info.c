@@ -4,7 +4,6 @@
  */
 #include "tls/tls_info.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include <openssl/bio.h>

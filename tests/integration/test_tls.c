@@ -396,7 +396,7 @@ tls_listener_reloads_its_certificate(void **state)
 		.arg = &((struct rig *)*state)->probes[0],
 		.conn = { .tls = &server_tls },
 	};
-	static const char *const subjects[] = { "CN = " TLS_CERTS_NAME, "CN = other.test",
+	static const char *const subjects[] = { ("CN = " TLS_CERTS_NAME), "CN = other.test",
 						"CN = other.test" };
 	struct tls_peer_setup setup = { .version = 0 };
 	struct rig *rig = *state;
