@@ -393,7 +393,7 @@ start_log(const struct rl_system *system)
 	for (uint32_t i = 0; i < config->user.shards; i++) {
 		machine_siblings(config->cpus[i], siblings, sizeof(siblings));
 		rli_log(&system->log, RL_LOG_INFO, (int)i,
-			"on CPU %u (shares its core with %s), ring features 0x%x", config->cpus[i],
+			"on CPU %u (CPUs of its core: %s), ring features 0x%x", config->cpus[i],
 			siblings[0] != '\0' ? siblings : "unknown",
 			rli_ring_features(rli_system_shard(system, i)->ring));
 	}

@@ -260,7 +260,7 @@ options_apply_help(void *arg, const char *flag, const char *text)
 }
 
 static const struct options_flag options_listens[] = {
-	{ "listen", "URL", "tcp://HOST:PORT, tls://HOST:PORT or unix:PATH, repeatable",
+	{ "listen", "URL", "tcp://HOST:PORT or unix:PATH, with --cert tls://HOST:PORT; repeatable",
 	  options_apply_listen },
 	{ "accept-mode", "MODE", "who accepts: per_shard (default), round_robin, least_loaded",
 	  options_apply_accept_mode },

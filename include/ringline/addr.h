@@ -10,7 +10,7 @@
 RL_BEGIN_DECLS
 
 enum rl_addr_family {
-	/** No address is known: a listener with peer addresses off. */
+	/** No address is known: peer addresses are off, or the host is still looked up. */
 	RL_ADDR_NONE,
 	RL_ADDR_INET,
 	RL_ADDR_INET6,
@@ -39,6 +39,7 @@ struct rl_addr {
  *
  * Context:   any thread.
  * Ownership: borrows both.
+ * Cost:      formats one line, no system call.
  * Returns:   @p text.
  */
 RL_EXPORT char *rl_addr_format(const struct rl_addr *addr, char *text);

@@ -120,9 +120,9 @@ struct rl_config {
 	 * most 65536, and no more than leave room for ringline's own descriptors.
 	 */
 	uint32_t conns_max;
-	/** What happens at conns_max. */
+	/** What happens at conns_max. Default: RL_CONNS_REFUSE. */
 	enum rl_conns_policy conns_policy;
-	/** Who accepts. */
+	/** Who accepts. Default: RL_ACCEPT_PER_SHARD, the cheapest. */
 	enum rl_accept_mode accept_mode;
 	/**
 	 * Accepts in flight per listener and shard, 1 to 256. Default 8: a burst's worth. With

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Connections: actors that own a byte stream (TCP or a Unix socket).
+ * Connections: actors that own a byte stream (TCP, with TLS or without, or a Unix socket).
  *
- * All verbs but rl_conn_open() work on the stream of the running actor itself: a connection is
- * written by its own actor only, so there is nothing to lock and no question of which thread one is
- * on. Everybody else sends that actor a message.
+ * All verbs but rl_conn_open() and rl_conn_forward() work on the stream of the running actor
+ * itself, and forwarding reaches connections of the same shard only, so there is nothing to lock
+ * and no question of which thread one is on. Everybody else sends that actor a message. Verbs
+ * assert that a handler of @p self runs, but rl_conn_peer() and rl_conn_stats(), which only look.
  *
  * Backpressure, outward: a send is taken (0), taken above the high mark (RL_CONN_SEND_HIGH), or
  * refused with nothing queued (-EAGAIN at the cap or when the shard's send memory is out). After
@@ -132,11 +133,13 @@ enum rl_conn_deadline {
  * Ownership: borrows @p url and @p options; @p def must outlive the system.
  * Cost:      two system calls for the socket, one more for each TCP option that is set; the
  *            connect itself is a ring request. Of a name: a lock to hand the lookup over, a
- *            thread if too few run, and those calls later, for each address.
+ *            thread if too few run, and those calls later, for each address. Of TLS: a session,
+ *            from malloc, and the files the first time that a shard meets these options.
  * Returns:   0
- *            -EINVAL  the URL, an option or @p def, with one log line naming the offending part
+ *            -EINVAL  the URL, an option, @p def or, with TLS, a file that can't be used, with one
+ *                     log line naming the offending part
  *            -ENOBUFS  actors_max, conns_max, tls_handshakes_max or, with a name, lookups_max is
- *                     reached
+ *                     reached; with TLS also: 8 different options are in use on this shard
  *            -EMFILE, -ENFILE, -ENOMEM  the kernel has no socket to give
  *            -ENOENT, -EPERM, ...  the kernel refused a TCP option, with one log line
  *            -ESHUTDOWN  the system drains
@@ -361,10 +364,10 @@ RL_EXPORT int rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred
 
 /** One connection's figures. */
 struct rl_conn_stats {
-	/** Bytes received from and taken by the peer's side so far. */
+	/** Bytes received from and taken by the peer's side so far; with TLS, as encrypted. */
 	uint64_t bytes_in;
 	uint64_t bytes_out;
-	/** Output that was sent but not yet taken by the kernel. */
+	/** Output that was sent or forwarded here, but not yet taken by the kernel. */
 	size_t queued_bytes;
 	/** Received bytes that wait for the actor (left over, or held while paused). */
 	size_t pending_bytes;

@@ -12,7 +12,7 @@
 
 RL_BEGIN_DECLS
 
-/** The longest URL, its NUL included: a Unix path has at most 107 bytes. */
+/** The longest URL that rl_listener_url() writes, its NUL included. */
 #define RL_URL_MAX 128
 
 /** What a listener's connections share; zero means "as configured". */
@@ -153,6 +153,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *            -EADDRINUSE, -EACCES, -EADDRNOTAVAIL, -EMFILE, ...  the kernel's answer, logged
  *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)
+ *            -ENOMEM  no memory
  *            -ESHUTDOWN  the system drains
  */
 RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *url,

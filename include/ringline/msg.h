@@ -27,7 +27,7 @@ enum rl_msg_kind {
 	RL_MSG_RECV,
 	/**
 	 * Output fell below the low mark, once after the first HIGH or -EAGAIN: this connection's,
-	 * or that of one that it forwards to.
+	 * or that of one that it forwards to, which then may also take nothing more.
 	 */
 	RL_MSG_WRITABLE,
 	/** The peer will send no more; all its bytes were delivered. The write side still works. */

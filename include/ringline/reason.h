@@ -64,8 +64,11 @@ enum rl_reason {
 /**
  * Return the name of @p reason as counters and logs spell it, "timeout_idle" for instance.
  *
+ * @param reason  Any value.
+ *
  * Context:   any thread.
  * Ownership: the string is static.
+ * Cost:      one load.
  * Returns:   the name; "unknown" for a value outside the enum.
  */
 RL_EXPORT const char *rl_reason_name(enum rl_reason reason);

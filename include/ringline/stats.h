@@ -39,7 +39,7 @@ struct rl_stats {
 	uint64_t accept_errors;
 	/** Connections that ended, by enum rl_reason. */
 	uint64_t closed[RL_REASON_COUNT];
-	/** Payload bytes received and taken by the kernel for sending. */
+	/** Bytes received and taken by the kernel for sending: payload; with TLS, as encrypted. */
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	/** Bytes received after the end was decided, and discarded. */

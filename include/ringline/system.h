@@ -31,6 +31,7 @@ RL_BEGIN_DECLS
  *
  * Context:   any thread, before start too.
  * Ownership: the string is static.
+ * Cost:      one load.
  * Returns:   the version.
  */
 RL_EXPORT const char *rl_version(void);
@@ -87,7 +88,9 @@ RL_EXPORT void rl_system_drain(struct rl_system *sys);
 /**
  * Stop: drain at once if that was not done, join the threads, free everything.
  *
- * No other thread may be inside an rl_system_ or rl_listener_ call, nor enter one afterwards.
+ * No other thread may be inside an rl_system_ or rl_listener_ call, nor enter one afterwards. A
+ * lookup of a host name that the system's resolver has not ended yet is not waited for: its thread
+ * ends with it, so the library must not be unloaded before.
  *
  * @param sys  The system; NULL does nothing.
  *
@@ -168,7 +171,10 @@ RL_EXPORT RL_MUST_CHECK int rl_system_spawn(struct rl_system *sys, uint32_t shar
 /**
  * Return how many shards the system has.
  *
+ * @param sys  The system.
+ *
  * Context:   any thread.
+ * Cost:      one load.
  * Returns:   at least 1.
  */
 RL_EXPORT uint32_t rl_system_shards(const struct rl_system *sys);

@@ -55,7 +55,7 @@ struct rl_tls_options {
 /** The longest text in struct rl_tls_info, its NUL included. */
 #define RL_TLS_TEXT_MAX 256
 
-/** What a handshake came to, in RL_MSG_OPEN. */
+/** What a handshake came to, in RL_MSG_OPEN; borrowed like all of a message. */
 struct rl_tls_info {
 	/** "TLSv1.2" or "TLSv1.3", and the cipher's name. */
 	const char *version;
