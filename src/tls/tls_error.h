@@ -6,6 +6,7 @@
 #ifndef RINGLINE_TLS_TLS_ERROR_H
 #define RINGLINE_TLS_TLS_ERROR_H
 
+#include <errno.h>
 #include <stddef.h>
 
 struct ssl_st;
