@@ -295,8 +295,8 @@ input_deliver_pending(struct conn *conn, bool again, uint32_t *consumed, int *an
 
 	if (conn->tls == NULL) {
 		input_join(conn);
-	} else if (!input_join_plain(conn) && !again) {
-		return false;
+	} else if (!input_join_plain(conn) && (!again || conn->actor->life == ACTOR_ENDING)) {
+		return false; /* or the stream has failed, and nothing is delivered any more */
 	}
 	*answer = input_call(
 		conn,

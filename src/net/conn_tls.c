@@ -522,7 +522,12 @@ rli_conn_tls_feed(struct rl_shard *shard, bool retry)
 		return;
 	}
 	while ((node = list_pop_front(&net->tls_starved)) != NULL) {
+		struct conn *conn = list_entry(node, struct conn, starved);
+
 		net->starved_count--;
-		rli_conn_mark(list_entry(node, struct conn, starved));
+		rli_conn_mark(conn);
+		if (rli_conn_send_is_writable(conn)) {
+			rli_actor_ready(conn->actor); /* its last byte may have left meanwhile */
+		}
 	}
 }

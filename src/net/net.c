@@ -131,6 +131,7 @@ rli_net_flush(struct rl_shard *shard)
 	struct list batch;
 	struct list_node *node;
 	bool done = true;
+	size_t home_bytes = net->home_bytes;
 
 	net->tls_steps = 0;
 	if (!list_is_empty(&net->tls_starved)) {
@@ -146,6 +147,10 @@ rli_net_flush(struct rl_shard *shard)
 			rli_conn_mark(conn);
 			done = false;
 		}
+	}
+	if (net->home_bytes > home_bytes && !list_is_empty(&net->tls_starved)) {
+		rli_conn_tls_feed(shard, false); /* what came home behind their backs */
+		done = false;
 	}
 	rli_bufring_publish(&shard->bufring);
 	done = rli_conn_recv_unpark(shard) && done;

@@ -98,6 +98,55 @@ tls_record_that_was_tampered_with_ends_the_connection(void **state)
 	rig_end(rig);
 }
 
+/* Leaves what it gets, and pauses until it is told to go on. */
+static int
+keeper_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)probe_note(self, msg);
+	switch (msg->kind) {
+	case RL_MSG_RECV:
+		rl_conn_consumed(self, 0);
+		return rl_conn_pause(self);
+	case RL_MSG_USER:
+		return rl_conn_resume(self);
+	default:
+		return RL_ACTOR_UNHANDLED;
+	}
+}
+
+static const struct rl_actor_def keeper = {
+	.name = "keeper",
+	.receive = keeper_receive,
+	.state_size = sizeof(struct probed),
+};
+
+static void
+tls_leftover_does_not_come_again_after_the_stream_failed(void **state)
+{
+	struct rig *rig = *state;
+	struct tls_peer_setup setup = { .version = 0 };
+	struct tls_peer peer;
+	char *data;
+	long good;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &keeper);
+	tls_peer_dial(&peer, rig->url, &setup);
+	rig_await(rig, rig->probes[0].opens, 1);
+	assert_int_equal(SSL_write(peer.ssl, "good", 4), 4);
+	good = BIO_get_mem_data(SSL_get_wbio(peer.ssl), &data);
+	assert_int_equal(SSL_write(peer.ssl, "evil", 4), 4);
+	(void)BIO_get_mem_data(SSL_get_wbio(peer.ssl), &data);
+	data[good + 9] ^= 1;
+	tls_peer_pump(&peer);
+	rig_await(rig, rig->probes[0].recvs, 1);
+	rig_tell(rig, &rig->probes[0], RL_MSG_USER);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
+	assert_int_equal(rig->probes[0].recvs, 1);
+	tls_peer_close(&peer);
+	rig_end(rig);
+}
+
 static void
 tls_handshake_that_takes_too_long_is_cut(void **state)
 {
@@ -250,6 +299,7 @@ main(void)
 		rig_case(tls_fin_without_close_notify_is_truncation),
 		rig_case(tls_of_something_else_is_an_alert_and_a_reason),
 		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
+		rig_case(tls_leftover_does_not_come_again_after_the_stream_failed),
 		rig_case(tls_handshake_that_takes_too_long_is_cut),
 		rig_case(tls_handshakes_under_way_are_capped),
 		rig_case(tls_bytes_behind_close_notify_are_discarded),
