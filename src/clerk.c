@@ -357,6 +357,9 @@ listener_begin(struct rl_actor *self, struct listener_state *state,
 	struct rl_shard *shard = self->shard;
 	struct clerk_job *job;
 
+	if (self->life == ACTOR_ENDING) {
+		return -ESHUTDOWN; /* before it ran; perhaps no shard will ever answer */
+	}
 	if (def == NULL || def->url == NULL) {
 		rli_log(shard->log, RL_LOG_ERROR, (int)shard->id,
 			"a listener needs a struct rl_listener_def, and that a url");

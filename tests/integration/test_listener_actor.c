@@ -465,6 +465,40 @@ drain_in_the_middle_of_opening_ends(void **state)
 	rig_end(rig);
 }
 
+/* Has one on each shard; the last one fails then. */
+static int
+failing_on_start(struct rl_shard *shard, void *arg)
+{
+	if (rl_shard_spawn(shard, &rl_listener, arg, NULL) != 0) {
+		return -EIO;
+	}
+	return rl_shard_id(shard) + 1 == rl_shard_count(shard) ? -EXDEV : 0;
+}
+
+static void
+silent_log(void *arg, enum rl_log_level level, int shard, const char *text)
+{
+	(void)arg;
+	(void)level;
+	(void)shard;
+	(void)text;
+}
+
+/* Nobody would answer who opens a listener of a system that does not start. */
+static void
+start_that_fails_opens_none(void **state)
+{
+	static const struct rl_shard_def def = { .on_start = failing_on_start };
+	struct rl_config config = RL_CONFIG(.shard = &def, .shard_arg = &front, .log = silent_log);
+	struct rl_system *sys = NULL;
+
+	(void)state;
+	client_close(client_listen(front_url, 1));
+	front = (struct rl_listener_def){ .url = front_url, .def = &rig_echo };
+	assert_int_equal(rl_system_start(&config, &sys), -EXDEV);
+	assert_true(rig_threads_are_gone());
+}
+
 int
 main(void)
 {
@@ -478,6 +512,7 @@ main(void)
 		rig_case(listener_actor_that_the_kernel_ends_ends),
 		rig_case(listener_actor_that_the_kernel_ends_is_restarted),
 		rig_case(drain_in_the_middle_of_opening_ends),
+		cmocka_unit_test(start_that_fails_opens_none),
 	};
 
 	return rig_run("listener_actor", tests);
