@@ -28,7 +28,19 @@
  * The receive buffers of a shard, as they are first used, as much again that had arrived when a
  * pause took effect, and output up to the high mark, both ways.
  */
-#define GROWTH_KIB (4096 + 4096 + 2048)
+#define GROWTH_KIB ((4096 + 4096 + 2048) * GROWTH_OF_TOOLS)
+
+/* AddressSanitizer has a shadow of all that, and ThreadSanitizer a larger one. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GROWTH_OF_TOOLS 2
+#elif __has_feature(thread_sanitizer)
+#define GROWTH_OF_TOOLS 6
+#endif
+#endif
+#ifndef GROWTH_OF_TOOLS
+#define GROWTH_OF_TOOLS 1
+#endif
 
 extern char **environ;
 
