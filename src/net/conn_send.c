@@ -69,32 +69,6 @@ rli_conn_send_fits_share(const struct conn *conn, size_t more)
 	return conn->held_bytes + more <= output_share(pool);
 }
 
-/* Take room for @len bytes behind the tail, all or nothing; NULL: the pool is empty. */
-static struct chunk *
-output_reserve(struct conn *conn, size_t len)
-{
-	struct chunk_pool *pool = &conn->shard->send_pool;
-	struct chunk *first = NULL;
-	struct chunk **link = &first;
-
-	while (len > 0) {
-		struct chunk *chunk = rli_chunk_take(pool, len);
-
-		if (chunk == NULL) {
-			while (first != NULL) {
-				chunk = first;
-				first = chunk->next;
-				rli_chunk_give(pool, chunk);
-			}
-			return NULL;
-		}
-		*link = chunk;
-		link = &chunk->next;
-		len -= chunk->capacity < len ? chunk->capacity : len;
-	}
-	return first;
-}
-
 static const uint8_t *
 output_fill(struct conn *conn, struct chunk *chunk, const uint8_t *data, size_t *len)
 {
@@ -117,8 +91,9 @@ output_append(struct conn *conn, const uint8_t *data, size_t len)
 	struct chunk *chunk = NULL;
 
 	if (beyond > 0) {
-		chunk = rli_conn_send_fits_share(conn, beyond) ? output_reserve(conn, beyond)
-							       : NULL;
+		chunk = rli_conn_send_fits_share(conn, beyond)
+				? rli_chunk_take_list(&conn->shard->send_pool, beyond, 1)
+				: NULL;
 		if (chunk == NULL) {
 			return false;
 		}
@@ -482,8 +457,8 @@ send_feed_next(struct net *net, size_t room)
 			send_feed_tell(conn);
 			told++;
 		} else {
-			list_remove(
-				&conn->starved); /* what is too little for it may do for others */
+			/* what is too little for it may do for others */
+			list_remove(&conn->starved);
 			list_push_back(&net->starved, &conn->starved);
 			passed++;
 		}

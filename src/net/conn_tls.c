@@ -323,40 +323,17 @@ rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 	return (uint32_t)got;
 }
 
-static void
-queue_give(struct chunk_pool *pool, struct chunk *first)
-{
-	while (first != NULL) {
-		struct chunk *chunk = first;
-
-		first = chunk->next;
-		rli_chunk_give(pool, chunk);
-	}
-}
-
 /*
- * As output_reserve(), in chunks that are not too small. Something is left for records when all
- * that is queued is plaintext: what is left then is in the kernel's hands, and comes home.
+ * In chunks that are not too small. Something is left for records when all that is queued is
+ * plaintext: what is left then is in the kernel's hands, and comes home.
  */
 static struct chunk *
 queue_reserve(struct chunk_pool *pool, size_t len)
 {
-	struct chunk *first = NULL;
-	struct chunk **link = &first;
+	struct chunk *first = rli_chunk_take_list(pool, len, TLS_QUEUE_CHUNK);
 
-	while (len > 0) {
-		struct chunk *chunk =
-			rli_chunk_take(pool, len > TLS_QUEUE_CHUNK ? len : TLS_QUEUE_CHUNK);
-
-		if (chunk == NULL) {
-			break;
-		}
-		*link = chunk;
-		link = &chunk->next;
-		len -= chunk->capacity < len ? chunk->capacity : len;
-	}
-	if (len > 0 || rli_chunk_spans_free(pool) < TLS_POOL_RESERVED) {
-		queue_give(pool, first);
+	if (first != NULL && rli_chunk_spans_free(pool) < TLS_POOL_RESERVED) {
+		rli_chunk_give_list(pool, first);
 		return NULL;
 	}
 	return first;

@@ -246,3 +246,34 @@ rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk)
 		span_became_idle(pool, span);
 	}
 }
+
+struct chunk *
+rli_chunk_take_list(struct chunk_pool *pool, size_t bytes, size_t least)
+{
+	struct chunk *first = NULL;
+	struct chunk **link = &first;
+
+	while (bytes > 0) {
+		struct chunk *chunk = rli_chunk_take(pool, bytes > least ? bytes : least);
+
+		if (chunk == NULL) {
+			rli_chunk_give_list(pool, first);
+			return NULL;
+		}
+		*link = chunk;
+		link = &chunk->next;
+		bytes -= chunk->capacity < bytes ? chunk->capacity : bytes;
+	}
+	return first;
+}
+
+void
+rli_chunk_give_list(struct chunk_pool *pool, struct chunk *first)
+{
+	while (first != NULL) {
+		struct chunk *chunk = first;
+
+		first = chunk->next;
+		rli_chunk_give(pool, chunk);
+	}
+}

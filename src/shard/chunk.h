@@ -64,6 +64,14 @@ struct chunk *rli_chunk_take(struct chunk_pool *pool, size_t bytes);
 
 void rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk);
 
+/*
+ * A list of chunks with room for @bytes in all, none of them for less than @least; all or nothing.
+ * NULL: the pool is empty.
+ */
+struct chunk *rli_chunk_take_list(struct chunk_pool *pool, size_t bytes, size_t least);
+
+void rli_chunk_give_list(struct chunk_pool *pool, struct chunk *first);
+
 /* Spans that any class can have; rooms in spans of which a chunk is out are not counted. */
 static inline uint32_t
 rli_chunk_spans_free(const struct chunk_pool *pool)

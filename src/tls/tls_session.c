@@ -193,12 +193,8 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 void
 rli_tls_session_fini(struct tls_session *session)
 {
-	while (session->out_first != NULL) {
-		struct chunk *chunk = session->out_first;
-
-		session->out_first = chunk->next;
-		rli_chunk_give(session->pool, chunk);
-	}
+	rli_chunk_give_list(session->pool, session->out_first);
+	session->out_first = NULL;
 	SSL_free(session->ssl);
 	rli_tls_error_clear();
 	*session = (struct tls_session){ .said = true };
@@ -298,12 +294,8 @@ session_trim(struct tls_session *session)
 		session->out_last = *link;
 		link = &(*link)->next;
 	}
-	while (*link != NULL) {
-		struct chunk *chunk = *link;
-
-		*link = chunk->next;
-		rli_chunk_give(session->pool, chunk);
-	}
+	rli_chunk_give_list(session->pool, *link);
+	*link = NULL;
 }
 
 struct chunk *

@@ -2,7 +2,7 @@
 /*
  * Proved: chunks have the smallest class that fits, never overlap, keep their bytes; one budget
  *         bounds the pool whatever the mix; a pool that ran dry recovers, its spans pass from
- *         class to class.
+ *         class to class. Lists of chunks: chunk_list.c.
  * How: by hand at the borders, and random takes and gives against a model.
  * Not: several threads.
  * Guards: pitfall 59, pitfall 108.
@@ -11,6 +11,7 @@
 
 #include <errno.h>
 
+#include "chunk_groups.h"
 #include "shard/chunk.h"
 #include "unit_memory.h"
 
@@ -591,5 +592,5 @@ main(void)
 		cmocka_unit_test(chunk_random_use_matches_the_model),
 	};
 
-	return unit_run(tests);
+	return unit_run(tests) + chunk_list_run();
 }
