@@ -62,7 +62,6 @@ opening_bind(struct opening *opening, const struct url *url)
 
 	rli_tcp_settings_listener(&opening->tcp, &opening->listener->options);
 	fd = rli_sys_listen(url, config->backlog, how, &opening->tcp);
-
 	if (fd < 0) {
 		return fd;
 	}
@@ -284,10 +283,7 @@ listener_open_reserved(struct opening *opening, const char *text)
 	int rc = rli_url_parse(&url, text, URL_LISTEN, log);
 
 	if (rc == 0) {
-		rc = rli_listener_options_check_url(&opening->listener->options, url.is_unix, log);
-	}
-	if (rc == 0) {
-		rc = rli_listener_options_check_unix(&opening->listener->options, &url, log);
+		rc = rli_listener_options_check_url(&opening->listener->options, &url, log);
 	}
 	if (rc != 0) {
 		return rc;

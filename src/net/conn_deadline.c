@@ -78,8 +78,6 @@ deadline_earliest(const struct conn *conn)
 		deadline_consider(&earliest,
 				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
 				  RL_REASON_TIMEOUT_STALL);
-	}
-	if (conn->send.state == OP_ARMED) {
 		deadline_consider(&earliest, rli_conn_overdue_ns(conn), RL_REASON_TIMEOUT_OUTPUT);
 	}
 	if (conn_is_shaking(conn) && conn->state == CONN_OPEN) {

@@ -48,13 +48,9 @@ rli_listener_options_check(const struct rl_listener_options *options, const stru
 	return rc;
 }
 
-int
-rli_listener_options_check_url(const struct rl_listener_options *options, bool is_unix,
-			       const struct log *log)
+static int
+options_check_unix(const struct rl_listener_options *options, const struct log *log)
 {
-	if (!is_unix) {
-		return 0;
-	}
 	if (options->defer_accept_s != 0) {
 		return options_refuse(log, "defer_accept_s: a Unix listener has no such option");
 	}
@@ -68,24 +64,26 @@ rli_listener_options_check_url(const struct rl_listener_options *options, bool i
 	return rli_tcp_options_check_unix(&options->conn.tcp, log);
 }
 
-/* Modes are read and written in octal. */
 int
-rli_listener_options_check_unix(const struct rl_listener_options *options, const struct url *url,
-				const struct log *log)
+rli_listener_options_check_url(const struct rl_listener_options *options, const struct url *url,
+			       const struct log *log)
 {
 	bool has_file = url->is_unix && url->sockaddr.un.sun_path[0] != '\0';
 
-	if (options->peer_cred && !url->is_unix) {
-		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
-			"options: peer_cred: only Unix sockets have peers that the kernel knows");
-		return -EINVAL;
-	}
 	if (options->unix_mode > 0777 || (options->unix_mode != 0 && !has_file)) {
+		/* modes are read and written in octal */
 		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
 			"options: unix_mode = %#o: must be 0 (by the umask), or 01 to 0777 for the "
 			"file of a unix:/path",
 			options->unix_mode);
 		return -EINVAL;
+	}
+	if (url->is_unix) {
+		return options_check_unix(options, log);
+	}
+	if (options->peer_cred) {
+		return options_refuse(log, "peer_cred: only Unix sockets have peers that the "
+					   "kernel knows");
 	}
 	return 0;
 }

@@ -5,8 +5,6 @@
 #ifndef RINGLINE_NET_LISTENER_OPTIONS_H
 #define RINGLINE_NET_LISTENER_OPTIONS_H
 
-#include <stdbool.h>
-
 #include <ringline/listener.h>
 
 #include "base/log.h"
@@ -15,12 +13,8 @@
 /* 0, or -EINVAL after one ERROR line that names the option, its value and its range. */
 int rli_listener_options_check(const struct rl_listener_options *options, const struct log *log);
 
-/* The same, now that the URL is known. */
-int rli_listener_options_check_url(const struct rl_listener_options *options, bool is_unix,
+/* The same of what only some URLs can have: TCP, Unix sockets, those with a file. */
+int rli_listener_options_check_url(const struct rl_listener_options *options, const struct url *url,
 				   const struct log *log);
-
-/* What only Unix sockets have, and what only those with a file have. */
-int rli_listener_options_check_unix(const struct rl_listener_options *options,
-				    const struct url *url, const struct log *log);
 
 #endif

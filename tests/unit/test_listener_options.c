@@ -99,15 +99,19 @@ static void
 options_that_a_unix_listener_has_not_are_refused_there(void **state)
 {
 	struct unit_log log;
+	struct url unix_url;
+	struct url tcp;
 	uint32_t refused = 0;
 
 	(void)state;
 	unit_log_init(&log);
+	assert_int_equal(rli_url_parse(&tcp, "tcp://127.0.0.1:0", URL_LISTEN, &log.log), 0);
+	assert_int_equal(rli_url_parse(&unix_url, "unix:@s", URL_LISTEN, &log.log), 0);
 	for (size_t i = 0; i < UNIT_COUNT(numbers); i++) {
 		struct rl_listener_options options = with(&numbers[i], numbers[i].max);
 
-		assert_int_equal(rli_listener_options_check_url(&options, false, &log.log), 0);
-		assert_int_equal(rli_listener_options_check_url(&options, true, &log.log),
+		assert_int_equal(rli_listener_options_check_url(&options, &tcp, &log.log), 0);
+		assert_int_equal(rli_listener_options_check_url(&options, &unix_url, &log.log),
 				 numbers[i].on_unix ? 0 : -EINVAL);
 		refused += !numbers[i].on_unix;
 		assert_int_equal(log.lines, refused);
@@ -140,7 +144,7 @@ options_that_only_some_unix_listeners_have_are_refused_elsewhere(void **state)
 
 		unit_log_init(&log);
 		assert_int_equal(rli_url_parse(&url, cases[i].url, URL_LISTEN, &log.log), 0);
-		assert_int_equal(rli_listener_options_check_unix(&cases[i].options, &url, &log.log),
+		assert_int_equal(rli_listener_options_check_url(&cases[i].options, &url, &log.log),
 				 cases[i].refused != NULL ? -EINVAL : 0);
 		assert_int_equal(log.lines, cases[i].refused != NULL);
 		assert_true(cases[i].refused == NULL || strstr(log.text, cases[i].refused) != NULL);
