@@ -334,6 +334,7 @@ accept_rate_refuses_what_is_beyond(void **state)
 	while (rig_now_ns() - began_ns < WATCHED_NS || refused == 0) {
 		int fd = client_dial(rig->url);
 
+		assert_true(rig_now_ns() - began_ns < RIG_PATIENCE_MS * 1000000ull);
 		if (is_served(fd)) {
 			served++;
 		} else {
