@@ -168,6 +168,44 @@ tls_handshake_that_takes_too_long_is_cut(void **state)
 	rig_end(rig);
 }
 
+/* Pauses before there is anything to read. */
+static int
+early_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct probe *probe = probe_note(self, msg);
+
+	if (msg->kind == RL_MSG_START) {
+		PROBE_EXPECT(probe, rl_conn_pause(self) == 0);
+		return 0;
+	}
+	return RL_ACTOR_UNHANDLED;
+}
+
+static const struct rl_actor_def early = {
+	.name = "early",
+	.receive = early_receive,
+	.state_size = sizeof(struct probed),
+};
+
+/* A pause is the actor's; the handshake is not, and its deadline runs on as it was. */
+static void
+tls_handshake_of_who_pauses_has_its_deadline(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t began_ns;
+	int silent;
+
+	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = RL_MS(100)));
+	tls_listen(rig, &early);
+	began_ns = rig_now_ns();
+	silent = raw_dial(rig);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TIMEOUT_HANDSHAKE], 1);
+	assert_true(rig_now_ns() - began_ns >= 100000000);
+	client_expect_reset(silent);
+	client_close(silent);
+	rig_end(rig);
+}
+
 static void
 tls_handshakes_under_way_are_capped(void **state)
 {
@@ -301,6 +339,7 @@ main(void)
 		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
 		rig_case(tls_leftover_does_not_come_again_after_the_stream_failed),
 		rig_case(tls_handshake_that_takes_too_long_is_cut),
+		rig_case(tls_handshake_of_who_pauses_has_its_deadline),
 		rig_case(tls_handshakes_under_way_are_capped),
 		rig_case(tls_bytes_behind_close_notify_are_discarded),
 		rig_case(tls_first_byte_is_not_the_handshakes),
