@@ -141,6 +141,7 @@ struct conn {
 	bool peer_counted : 1; /* in net->peers */
 	bool suspect : 1; /* the send was cancelled because memory is short */
 	bool overdue : 1; /* the send was cancelled because output waits for too long */
+	bool records_wait : 1; /* starved is on net->tls_starved */
 	int16_t input_error; /* why input ended, 0: it did not, or by FIN */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 	struct outlet *outlet; /* those who wait to forward to it; NULL: nobody ever did */

@@ -237,23 +237,22 @@ static bool
 input_deliver_plain(struct conn *conn, uint32_t *consumed, int *answer)
 {
 	uint32_t max = conn->shard->config->recv_pending_max_bytes;
-	struct slice slice = { rli_conn_tls_buffer(conn), 0 };
 	uint8_t *plain = rli_conn_tls_buffer(conn);
+	uint32_t len = rli_conn_tls_read(conn, plain, max < TLS_PLAIN_MAX ? max : TLS_PLAIN_MAX);
 	bool kept = true;
 
-	slice.len = rli_conn_tls_read(conn, plain, max < TLS_PLAIN_MAX ? max : TLS_PLAIN_MAX);
-	if (slice.len == 0) {
+	if (len == 0) {
 		return false;
 	}
-	*answer = input_call(conn, slice, consumed);
-	if (*consumed < slice.len) {
+	*answer = input_call(conn, (struct slice){ plain, len }, consumed);
+	if (*consumed < len) {
 		kept = input_pending_take(conn);
 	}
-	if (kept && *consumed < slice.len) {
-		memcpy(conn->pending->data, plain + *consumed, slice.len - *consumed);
-		conn->pending->end = slice.len - *consumed;
+	if (kept && *consumed < len) {
+		conn->pending->end = len - *consumed;
+		memcpy(conn->pending->data, plain + *consumed, conn->pending->end);
 	}
-	rli_tls_wipe(plain, slice.len);
+	rli_tls_wipe(plain, len);
 	return kept;
 }
 

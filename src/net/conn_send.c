@@ -426,7 +426,8 @@ rli_conn_send_forget(struct conn *conn)
 
 	if (list_is_linked(&conn->starved)) {
 		list_remove(&conn->starved);
-		net->starved_count--;
+		net->starved_count -= conn->records_wait ? 0 : 1;
+		conn->records_wait = false;
 	}
 }
 

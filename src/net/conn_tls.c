@@ -419,7 +419,7 @@ flush_starved(struct conn *conn)
 
 	rli_conn_send_forget(conn);
 	list_push_back(&shard->net->tls_starved, &conn->starved);
-	shard->net->starved_count++;
+	conn->records_wait = true;
 	/* the pool has more, so it is the host that has none: only time will tell */
 	if (shard->send_pool.spans_used < shard->send_pool.spans_max &&
 	    !shard->net->starved_timer.armed) {
@@ -492,16 +492,15 @@ rli_conn_tls_may_shut(const struct conn *conn)
 void
 rli_conn_tls_feed(struct rl_shard *shard, bool retry)
 {
-	struct net *net = shard->net;
-	struct list_node *node;
+	struct list *starved = &shard->net->tls_starved;
 
-	if (net->home_bytes == 0 && !retry) {
+	if (shard->net->home_bytes == 0 && !retry) {
 		return;
 	}
-	while ((node = list_pop_front(&net->tls_starved)) != NULL) {
-		struct conn *conn = list_entry(node, struct conn, starved);
+	while (!list_is_empty(starved)) {
+		struct conn *conn = list_entry(list_first(starved), struct conn, starved);
 
-		net->starved_count--;
+		rli_conn_send_forget(conn);
 		rli_conn_mark(conn);
 		if (rli_conn_send_is_writable(conn)) {
 			rli_actor_ready(conn->actor); /* its last byte may have left meanwhile */
