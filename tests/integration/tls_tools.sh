@@ -189,11 +189,12 @@ check_openssl_server()
 {
 	local version
 	for version in -tls1_2 -tls1_3; do
+		rm -f "$work/s_server.out" # what the last one said is not what this one says
 		timeout "$deadline" openssl s_server -accept 0 -naccept 1 -rev -cert "$work/server.pem" \
 			-key "$work/server.key" "$version" >"$work/s_server.out" 2>"$work/s_server.err" &
 		pids+=("$!")
 		for ((i = 0; i < 300; i++)); do
-			grep -q '^ACCEPT' "$work/s_server.out" && break
+			grep -qs '^ACCEPT' "$work/s_server.out" && break
 			read -r -t 0.1 <>"$work/never" || true
 		done
 		port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' "$work/s_server.out")
