@@ -110,6 +110,7 @@ reload_dials(struct rig *rig, struct reloader *reloader, struct tls_peer *old,
 	     const long serials[2])
 {
 	static const int versions[] = { TLS1_3_VERSION, TLS1_2_VERSION };
+	uint64_t end_ns = rig_now_ns() + 2 * RIG_PATIENCE_MS * 1000000ull;
 	bool seen[2] = { false, false };
 	uint64_t dials = 0;
 
@@ -119,6 +120,7 @@ reload_dials(struct rig *rig, struct reloader *reloader, struct tls_peer *old,
 		struct tls_peer peer;
 		long serial;
 
+		assert_true(rig_now_ns() < end_ns);
 		tls_peer_dial(&peer, rig->url, &setup);
 		serial = peer_serial(&peer);
 		assert_true(serial == serials[0] || serial == serials[1]);
@@ -217,6 +219,19 @@ dial_at_last(struct rig *rig, struct tls_peer *peer)
 	}
 }
 
+/* Echoes on all the time. */
+static void
+await_timeouts(struct rig *rig, struct tls_peer *healthy, uint64_t want)
+{
+	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
+
+	while (atomic_load(&rig->probes[0].stopped[RL_REASON_TIMEOUT_HANDSHAKE]) < want) {
+		assert_true(rig_now_ns() < end_ns);
+		peer_echoes(healthy);
+		rig_let_pass(rig, 20);
+	}
+}
+
 static uint32_t
 half_open_count(void)
 {
@@ -250,10 +265,7 @@ tls_half_open_handshakes_are_gone_at_the_deadline(void **state)
 			client_send(fds[i], hello.bytes, i % 3 == 1 ? hello.len / 2 : hello.len);
 		}
 	}
-	while (atomic_load(&probe->stopped[RL_REASON_TIMEOUT_HANDSHAKE]) < count + late) {
-		peer_echoes(&healthy);
-		rig_let_pass(rig, 20);
-	}
+	await_timeouts(rig, &healthy, count + late);
 	for (uint32_t i = 0; i < count; i++) {
 		client_expect_reset(fds[i]);
 		client_close(fds[i]);
