@@ -45,6 +45,7 @@ struct net {
 		parked; /* connections that wait for a receive buffer, first come first served */
 	struct list starved; /* connections that wait for send memory, likewise */
 	struct list tls_starved; /* connections that have no room to make a record of what waits */
+	struct list tls_waiting; /* handshakes with a step to do, in a later turn */
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
