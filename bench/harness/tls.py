@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 
 from harness import echo, figures, memory, procs, report, tls_flood
+from harness.rounds import collect
 
 SHAPES = ((64, 1, 64), (64, 16, 64), (64, 1, 16384))
 ECHO_BAR = 0.95
@@ -33,7 +34,6 @@ SHAKES = (
     ("full, RSA 2048", "rsa", "full"),
 )
 SHAKE_CONNS = 8  # less than s_server's backlog
-ROUNDS_FACTOR = 3
 
 KEYS = {"ec": ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "rsa": ["rsa:2048"]}
 
@@ -152,26 +152,7 @@ def _measure_shakes(command, mode, options):
     return sample
 
 
-def _shake_rounds(commands, mode, options, what):
-    """Undisturbed rounds if there are enough of them, else all."""
-    rounds = []
-    for index in range(options.rounds * ROUNDS_FACTOR):
-        names = list(commands)
-        if index % 2:
-            names.reverse()
-        samples = {name: _measure_shakes(commands[name], mode, options) for name in names}
-        if all(sample["usable"] for sample in samples.values()):
-            rounds.append(samples)
-        good = [r for r in rounds if not any(s["disturbed"] for s in r.values())]
-        echo.progress(f"handshakes, {what}: {len(good)} of {options.rounds} undisturbed")
-        if len(good) == options.rounds:
-            return good
-    if not rounds:
-        raise procs.BenchError(f"handshakes, {what}: connections stalled in every round")
-    return rounds  # a busy machine is no excuse
-
-
-def _shakes(site, bars):
+def _shakes(site, bars, noises):
     options = site.options
     rows = []
     for what, key, mode in SHAKES:
@@ -180,7 +161,13 @@ def _shakes(site, bars):
             "s_server": site.s_server(key),
             "tls_epoll": site.plain("tls_epoll", key),
         }
-        rounds = _shake_rounds(commands, mode, options, what)
+
+        def measure(index, commands=commands, mode=mode):
+            names = sorted(commands, reverse=index % 2 == 1)
+            return {name: _measure_shakes(commands[name], mode, options) for name in names}
+
+        rounds, noise = collect(measure, options.rounds, f"handshakes, {what}")
+        noises.append(noise)
         for base, bar in (("s_server", SHAKE_BAR), ("tls_epoll", None)):
             name = "server_ns_per_handshake"
             ratio = figures.Figure([[r[TESTED][name] / r[base][name] for r in rounds]])
@@ -276,10 +263,11 @@ def main(options):
         site = Site(options, Certificates(folder))
         bars = report.Bars()
         how, tables, commands = _echo(site, bars)
-        tables.append(_shakes(site, bars))
+        noises = []
+        tables.append(_shakes(site, bars, noises))
         tables.append(_idle(site, bars))
-        tables.append(tls_flood.measure(site, bars))
-        how = [("OpenSSL", _openssl_version()), *how]
+        tables.append(tls_flood.measure(site, bars, noises))
+        how = [("OpenSSL", _openssl_version()), *how, ("other rounds", "; ".join(noises))]
         heading = report.heading("TLS", options.paths.root, options.paths.build_dir, how)
         notes = _notes(site, commands)
     text = "\n".join([heading, str(bars), *tables, notes]) + "\n"

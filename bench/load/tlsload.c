@@ -12,7 +12,8 @@
  *
  * TLS 1.3 with X25519 only; certificates are not verified. It takes its sources in turn from
  * 127.0.0.1 to 127.0.0.64, since one of them has not ports enough. What counts is the server's CPU
- * time for each, of all of its threads (schedstat). Prints one line of JSON.
+ * time for each, of all of its threads (schedstat). Prints one line of JSON; with --ticks, before
+ * that, every 20 ms `tick NS DONE ERRORS`, on the monotonic clock and counted from the start.
  */
 #include "common/program.h"
 #include "load/dial.h"
@@ -23,6 +24,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +39,7 @@ enum {
 	TLS_SOURCES = 64,
 	TLS_EVENTS = 256,
 	TLS_WAIT_MS = 20,
+	TLS_TICK_NS = 20000000,
 	TLS_PATIENCE_S = 5,
 	TLS_HELLO_MAX = 4096,
 	TLS_STALL_NS = 1000000000,
@@ -54,6 +57,7 @@ struct tls_options {
 	int cpu;
 	uint32_t conns;
 	enum tls_mode mode;
+	bool ticks;
 	double seconds;
 	double warmup_seconds;
 };
@@ -73,7 +77,9 @@ struct tls_load {
 	uint8_t hello[TLS_HELLO_MAX];
 	int hello_bytes;
 	uint64_t begun;
-	uint64_t done;
+	uint64_t done; /* in the window that is measured */
+	uint64_t done_before;
+	uint64_t tick_at_ns;
 	uint64_t errors; /* refused, reset, or no handshake */
 	uint64_t mismatches; /* resumed, or not, other than was asked */
 	uint64_t stalled;
@@ -84,6 +90,7 @@ enum tls_flag {
 	FLAG_PID = 256,
 	FLAG_CPU,
 	FLAG_MODE,
+	FLAG_TICKS,
 	FLAG_HELP,
 };
 
@@ -94,13 +101,14 @@ static const struct option tls_flags[] = {
 	{ "conns", required_argument, NULL, 'c' },
 	{ "seconds", required_argument, NULL, 't' },
 	{ "mode", required_argument, NULL, FLAG_MODE },
+	{ "ticks", no_argument, NULL, FLAG_TICKS },
 	{ "help", no_argument, NULL, FLAG_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char tls_usage[] =
 	"usage: tlsload --port N [--pid N] [--cpu N] [-c CONNECTIONS] [-t SECONDS] [-w SECONDS]\n"
-	"               [--mode full|resume|hello] [--help]\n";
+	"               [--mode full|resume|hello] [--ticks] [--help]\n";
 
 static enum tls_mode
 tls_mode(const char *text)
@@ -133,6 +141,9 @@ tls_apply(struct tls_options *options, int flag)
 		break;
 	case FLAG_MODE:
 		options->mode = tls_mode(optarg);
+		break;
+	case FLAG_TICKS:
+		options->ticks = true;
 		break;
 	case 't':
 		options->seconds = program_number("--seconds", optarg, 0.01);
@@ -336,14 +347,27 @@ tls_step(struct tls_load *load, struct tls_slot *slot)
 }
 
 static void
+tls_tick(struct tls_load *load, uint64_t now_ns)
+{
+	if (load->options->ticks && now_ns >= load->tick_at_ns) {
+		load->tick_at_ns = now_ns + TLS_TICK_NS;
+		printf("tick %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", now_ns,
+		       load->done_before + load->done, load->errors);
+		fflush(stdout);
+	}
+}
+
+static void
 tls_run(struct tls_load *load, double seconds)
 {
 	uint64_t end_ns = program_now_ns() + (uint64_t)(seconds * 1e9);
 	struct epoll_event events[TLS_EVENTS];
+	uint64_t now_ns;
 
-	while (program_now_ns() < end_ns) {
+	while ((now_ns = program_now_ns()) < end_ns) {
 		int count = epoll_wait(load->epoll_fd, events, TLS_EVENTS, TLS_WAIT_MS);
 
+		tls_tick(load, now_ns);
 		for (int i = 0; i < count; i++) {
 			struct tls_slot *slot = events[i].data.ptr;
 
@@ -387,6 +411,7 @@ tls_measure(struct tls_load *load)
 	double window;
 	double ran;
 
+	load->done_before = load->done;
 	load->done = 0;
 	tls_run(load, load->options->seconds);
 	window = (double)(program_now_ns() - began_ns);
