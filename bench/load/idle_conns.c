@@ -6,9 +6,9 @@
  *	idle_conns --port 9000 --conns 9000
  *	idle_conns --port 7443 --conns 5000 --tls
  *
- * With --tls a connection counts when its handshake is done; certificates are not verified. Prints `ready N` when all are connected. Each line `echo` on stdin sends --size bytes on every
- * connection in turn, compares what comes back and is answered with `echoed N`. The end of stdin
- * closes all. Exit status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
+ * Prints `ready N` when all are connected, with --tls when the last handshake is done; certificates
+ * are not verified. Each line `echo` on stdin sends --size bytes on every connection in turn,
+ * compares what comes back and is answered with `echoed N`. The end of stdin closes all. Exit status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
  */
 #include "common/program.h"
 #include "load/dial.h"

@@ -5,7 +5,7 @@
  *	tlsload --port 7443 --pid 4711 -c 8 -t 0.3 --mode full
  *
  *	full     connect, handshake, close_notify and FIN, wait for the server's end, and again
- *	resume   the same with a session of an earlier connection; one that is not resumed is an error
+ *	resume   the same with an earlier connection's session; one that is not resumed is an error
  *	hello    connect, a ClientHello made beforehand, wait for the server's first bytes, reset:
  *	         what a flood does, which costs the server a key exchange and a signature, and the
  *	         client nothing

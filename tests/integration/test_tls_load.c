@@ -282,7 +282,7 @@ tls_half_open_handshakes_are_gone_at_the_deadline(void **state)
 	assert_int_equal(rig->stats.refused, 0);
 }
 
-/* Counts in marks[0] those that have begun and have neither opened nor ended; marks[1]: too many. */
+/* Counts in marks[0] those that have begun and have neither opened nor ended. */
 struct shaker {
 	struct probe *probe;
 	bool opened;
