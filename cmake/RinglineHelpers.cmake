@@ -89,7 +89,7 @@ function(rl_test label name)
     endif()
   endif()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 60)
+    set(arg_TIMEOUT 120)
   endif()
   if(NOT arg_PROCESSORS)
     set(arg_PROCESSORS 1)
@@ -142,7 +142,7 @@ function(rl_example name)
       NAME example.${name}
       COMMAND "${PROJECT_SOURCE_DIR}/tests/smoke.sh" $<TARGET_FILE:${name}>
       COMMAND_EXPAND_LISTS)
-    rl_test_properties(example.${name} example 20)
+    rl_test_properties(example.${name} example 60)
   endif()
 endfunction()
 
