@@ -6,11 +6,12 @@
 # case that cmocka skipped.
 set(RL_SKIP_CODE 77)
 
-# Sanitized programs are slow, and so are busy machines.
+# Sanitized programs are slow, and so are busy machines. A test's own patience says what hangs; these
+# limits end what forgot to have any.
 if(RL_SANITIZE OR RL_COVERAGE)
-  set(RL_TIMEOUT_FACTOR 4)
+  set(RL_TIMEOUT_FACTOR 12)
 else()
-  set(RL_TIMEOUT_FACTOR 1)
+  set(RL_TIMEOUT_FACTOR 3)
 endif()
 
 set(RL_TEST_ENV
@@ -89,7 +90,7 @@ function(rl_test label name)
     endif()
   endif()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 120)
+    set(arg_TIMEOUT 60)
   endif()
   if(NOT arg_PROCESSORS)
     set(arg_PROCESSORS 1)
@@ -142,7 +143,7 @@ function(rl_example name)
       NAME example.${name}
       COMMAND "${PROJECT_SOURCE_DIR}/tests/smoke.sh" $<TARGET_FILE:${name}>
       COMMAND_EXPAND_LISTS)
-    rl_test_properties(example.${name} example 60)
+    rl_test_properties(example.${name} example 20)
   endif()
 endfunction()
 
