@@ -26,7 +26,6 @@
 #define AHEAD	      4 /* requests on their way */
 #define AHEAD_LATE    300 /* of those who read late: 600 KB of replies */
 #define WARM_REPLIES  5 /* that each caller has before the signal */
-#define PATIENCE_MS   (3 * RIG_PATIENCE_MS) /* they are many */
 
 enum reply_kind {
 	REPLY_ANSWER,
@@ -96,7 +95,7 @@ static int
 serve(const char *url, const char *manner)
 {
 	struct rl_config config = RL_CONFIG(.shards = rig_shards(), .without = rig_without(),
-					    .linger_timeout_ns = RL_MS(PATIENCE_MS));
+					    .linger_timeout_ns = RL_MS(RIG_PATIENCE_MS));
 	const char *accept = getenv("RL_TEST_ACCEPT");
 	char bound[RL_URL_MAX];
 	struct rl_system *sys;
@@ -105,7 +104,7 @@ serve(const char *url, const char *manner)
 	int rc;
 
 	serve_stays = strcmp(manner, "stays") == 0;
-	config.drain_timeout_ns = serve_stays ? -1 : RL_MS(PATIENCE_MS);
+	config.drain_timeout_ns = serve_stays ? -1 : RL_MS(RIG_PATIENCE_MS);
 	if (accept != NULL) {
 		config.accept_mode = strcmp(accept, "round_robin") == 0 ? RL_ACCEPT_ROUND_ROBIN
 									: RL_ACCEPT_LEAST_LOADED;
@@ -298,7 +297,7 @@ static void
 callers_run(bool (*done)(const struct caller *caller), bool late_read)
 {
 	static struct pollfd fds[CALLERS_MAX];
-	uint64_t end_ns = rig_now_ns() + PATIENCE_MS * 1000000ull;
+	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
 	uint32_t waiting = callers_count;
 
 	while (waiting > 0) {
@@ -396,7 +395,7 @@ sigterm_twice_under_load_cuts(void **state)
 	cut_ns = rig_now_ns();
 	callers_run(caller_is_over, true);
 	assert_int_equal(server_end(), callers_count);
-	assert_true(rig_now_ns() - cut_ns < PATIENCE_MS * 1000000ull);
+	assert_true(rig_now_ns() - cut_ns < RIG_PATIENCE_MS * 1000000ull);
 	for (uint32_t i = 0; i < callers_count; i++) {
 		assert_true(callers[i].end == 0 || callers[i].end == -ECONNRESET);
 	}
