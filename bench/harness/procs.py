@@ -13,9 +13,11 @@ import subprocess
 import tempfile
 import time
 
-READY = re.compile(r"^ready (?:(?:tcp|tls)://[^ ]*:(?P<port>\d+)|unix:[^ ]+) shards=\d+$", re.MULTILINE)
-READY_SECONDS = 10
-STOP_SECONDS = 15
+READY = re.compile(
+    r"^ready (?:(?:tcp|tls)://[^ ]*:(?P<port>\d+)|unix:[^ ]+) shards=\d+$", re.MULTILINE
+)
+READY_SECONDS = 60
+STOP_SECONDS = 60
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

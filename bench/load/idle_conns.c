@@ -8,7 +8,8 @@
  *
  * Prints `ready N` when all are connected, with --tls when the last handshake is done; certificates
  * are not verified. Each line `echo` on stdin sends --size bytes on every connection in turn,
- * compares what comes back and is answered with `echoed N`. The end of stdin closes all. Exit status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
+ * compares what comes back and is answered with `echoed N`. The end of stdin closes all. Exit
+ * status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
  */
 #include "common/program.h"
 #include "load/dial.h"
