@@ -18,6 +18,7 @@ READY = re.compile(
 )
 READY_SECONDS = 60
 STOP_SECONDS = 60
+CLIENT_READY_SECONDS = 300  # thousands of handshakes, one after the other
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -201,7 +202,7 @@ class Client:
             text=True,
         )
         try:
-            self._expect("ready", 60)
+            self._expect("ready", CLIENT_READY_SECONDS)
         except BaseException:
             self._end()
             raise
@@ -218,7 +219,7 @@ class Client:
     def echo_all(self):
         self.process.stdin.write("echo\n")
         self.process.stdin.flush()
-        self._expect("echoed", 120)
+        self._expect("echoed", CLIENT_READY_SECONDS)
 
     def _expect(self, word, seconds):
         line = ""

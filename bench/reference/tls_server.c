@@ -90,17 +90,19 @@ tls_server_main(const struct tls_server *server, int argc, char **argv)
 	SSL_CTX *ctx;
 	int listener;
 	int epoll;
+	int port;
 
 	if (argc < 4 || argc > 5 || (argc == 5 && strcmp(argv[4], "--read-ahead") != 0)) {
 		program_misuse("usage: %s PORT CERT KEY [--read-ahead]", server->name);
 	}
+	port = (int)program_integer("PORT", argv[1], 0, 65535);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)program_raise_file_limit();
 	ctx = server_context(argv[2], argv[3]);
 	SSL_CTX_set_read_ahead(ctx, argc == 5);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	tls_server_must(epoll >= 0, "epoll_create1");
-	listener = server_listen((int)program_integer("PORT", argv[1], 0, 65535));
+	listener = server_listen(port);
 	tls_server_watch(epoll, listener, EPOLLIN, NULL, false);
 	for (;;) {
 		int count = epoll_wait(epoll, events, TLS_EVENTS, -1);
