@@ -74,7 +74,8 @@ struct conn {
 	struct rl_actor *actor;
 	struct rl_shard *shard;
 	struct list_node dirty; /* on net->dirty */
-	struct list_node parked; /* on net->parked */
+	struct list_node
+		parked; /* on net->parked, or with bytes that have arrived on net->hoards */
 	struct list_node starved; /* on net->starved */
 
 	/*
@@ -274,6 +275,15 @@ void rli_conn_looked(struct conn *conn, int32_t res);
 
 /* When its first byte will have waited for too long; UINT64_MAX: it does not wait. */
 uint64_t rli_conn_overdue_ns(const struct conn *conn);
+
+/* It holds more bytes that have arrived than before. */
+void rli_conn_hoard(struct conn *conn);
+
+/*
+ * There is no memory for what @conn has received: the worst of those who hold such bytes goes,
+ * unless that is @conn. False: there is nobody else, or nobody is to be evicted; logged.
+ */
+bool rli_conn_evict_hoard(const struct conn *conn);
 
 /* Is memory so short that somebody has to go? Phase 5; and the timer that comes of it. */
 void rli_conn_evict_flush(struct rl_shard *shard);

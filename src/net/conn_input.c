@@ -21,6 +21,7 @@ input_arrived_pop(struct conn *conn)
 	conn->arrived_first = chunk->next;
 	if (conn->arrived_first == NULL) {
 		conn->arrived_last = NULL;
+		list_remove(&conn->parked);
 	}
 	rli_chunk_give(&conn->shard->recv_pool, chunk);
 }

@@ -14,6 +14,9 @@
 /* Parked connections are armed again when an eighth of the buffers is home, not at each one. */
 #define UNPARK_SHARE 8
 
+/* So many have to go for one slice, at most: what they held may be in pieces that are too small. */
+#define EVICT_HOARDS 8
+
 static void recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags);
 
 /* Does the state want bytes from the kernel? */
@@ -111,20 +114,39 @@ rli_conn_lent_pop(struct conn *conn)
 	return id;
 }
 
+/* The same, and others have to go where there is no memory. */
+static bool
+recv_save(struct conn *conn, uint16_t id)
+{
+	uint32_t evicted = 0;
+	bool copied = recv_copy_out(conn, id);
+
+	while (!copied && evicted < EVICT_HOARDS && rli_conn_evict_hoard(conn)) {
+		copied = recv_copy_out(conn, id);
+		evicted++;
+	}
+	return copied;
+}
+
 /* Paused: nothing that is held keeps a buffer of the ring that all share. */
 static void
 recv_hold(struct conn *conn)
 {
+	if (conn->lent_first == BUFRING_NONE) {
+		return;
+	}
 	while (conn->lent_first != BUFRING_NONE) {
 		uint16_t id = rli_conn_lent_pop(conn);
-		bool copied = recv_copy_out(conn, id);
+		bool saved = recv_save(conn, id);
 
 		rli_bufring_return(&conn->shard->bufring, id);
-		if (!copied) {
+		if (!saved) {
+			list_remove(&conn->parked);
 			rli_conn_cut(conn, RL_REASON_MEMORY, -ENOMEM);
 			return;
 		}
 	}
+	rli_conn_hoard(conn);
 }
 
 static bool
@@ -133,7 +155,9 @@ recv_cancel(struct conn *conn)
 	if (conn->recv.state == OP_ARMED) {
 		counters_add(&conn->shard->counters, pauses, 1);
 	}
-	list_remove(&conn->parked);
+	if (conn->arrived_first == NULL) { /* else it is among the hoards */
+		list_remove(&conn->parked);
+	}
 	return rli_op_cancel(conn->shard, &conn->recv);
 }
 

@@ -249,6 +249,62 @@ evict_takes_those_who_take_a_byte(void **state)
 	scene_end();
 }
 
+/* ---- receive memory */
+
+#define HOARDERS 90
+#define BURST	 (16 * 1024)
+
+/* Its first bytes are answered with more than the high mark: what came behind them has to wait. */
+static struct sk_sock *
+slow_burst(struct scene *scene)
+{
+	struct sk_sock *peer = scene_connect(scene);
+
+	assert_int_equal(sk_write(peer, zeros, BURST), BURST);
+	sim_settle();
+	return peer;
+}
+
+/* Their input fills the memory for it; who reads has to wait at times, too, and loses nothing. */
+static void
+hoards_of_those_who_never_read_end_nobody_who_reads(void **state)
+{
+	struct rl_config config =
+		RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 256, .conns_max = 256,
+			  .recv_buffers = 64, .recv_buffer_bytes = 1024, .recv_pool_bytes = 65536);
+	struct scene reader = { .on = on_reply };
+	struct scene crawler = { .on = on_reply };
+	struct sk_sock *peers[HOARDERS];
+
+	(void)state;
+	sim_new_with(&config, 41);
+	scene_listen(&reader, TCP, NULL);
+	scene_listen(&crawler, TCP, NULL);
+	sim_lazy(65536); /* what was written comes at once */
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		struct sk_sock *peer;
+
+		peers[i] = slow_burst(&crawler);
+		sim_advance_ns((uint64_t)RL_MS(1));
+		reader.bytes = 0;
+		peer = slow_burst(&reader);
+		assert_in_range(reader.bytes, 1, BURST - 1);
+		assert_true(scene_drain(peer) > 0);
+		assert_int_equal(reader.live, 1);
+		assert_int_equal(reader.bytes, BURST);
+		scene_close(peer);
+		assert_int_equal(reader.live, 0);
+	}
+	assert_int_equal(reader.stops[RL_REASON_PEER_FIN], HOARDERS);
+	assert_in_range(crawler.stops[RL_REASON_EVICTED], 1, HOARDERS - 1);
+	assert_int_equal(crawler.stop_error, -ENOBUFS);
+	assert_int_equal(crawler.live, HOARDERS - crawler.stops[RL_REASON_EVICTED]);
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		scene_close(peers[i]);
+	}
+	scene_end();
+}
+
 int
 main(void)
 {
@@ -259,6 +315,7 @@ main(void)
 		cmocka_unit_test(evict_takes_those_who_take_nothing),
 		cmocka_unit_test(evict_takes_those_who_take_a_byte),
 		cmocka_unit_test(evict_off_takes_nobody),
+		cmocka_unit_test(hoards_of_those_who_never_read_end_nobody_who_reads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
