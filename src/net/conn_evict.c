@@ -210,7 +210,7 @@ hoard_offence(const struct conn *conn)
 	return conn->arrived_bytes * (evict_ms(conn->shard->now_ns - conn->active_ns) + 1);
 }
 
-/* Of those who have held each size for the longest the worst, but not @but. NULL: nobody has any. */
+/* Of those who have held each size for the longest the worst, but not @but; NULL: nobody else. */
 static struct conn *
 hoard_worst(struct net *net, const struct conn *but)
 {
