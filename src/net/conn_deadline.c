@@ -108,6 +108,13 @@ deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
 	rli_conn_deadline_update(conn);
 }
 
+/* From now on, or while it stands still, what is left of it. */
+static void
+deadline_first_byte_in(struct conn *conn, uint64_t timeout_ns)
+{
+	conn->until_ns = conn->still ? timeout_ns : conn->shard->now_ns + timeout_ns;
+}
+
 void
 rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 {
@@ -119,10 +126,7 @@ rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 		first_byte_timeout_ns = conn->shard->config->first_byte_timeout_ns;
 	}
 	if (first_byte_timeout_ns > 0) {
-		conn->until_ns = (uint64_t)first_byte_timeout_ns; /* what is left, while paused */
-		if (!conn->paused) {
-			rli_conn_deadline_resume(conn);
-		}
+		deadline_first_byte_in(conn, (uint64_t)first_byte_timeout_ns);
 	}
 	rli_conn_deadline_update(conn);
 }
@@ -134,21 +138,30 @@ rli_conn_deadline_update(struct conn *conn)
 }
 
 void
-rli_conn_deadline_pause(struct conn *conn)
+rli_conn_deadline_sync(struct conn *conn)
 {
+	bool still = conn->paused || conn->held || conn->put_off;
 	uint64_t now_ns = conn->shard->now_ns;
 
-	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
+	if (still == conn->still) {
+		return;
+	}
+	conn->still = still;
+	if (conn->state != CONN_OPEN || conn->until_ns == 0 || conn_is_shaking(conn)) {
+		return;
+	}
+	if (!still) {
+		conn->until_ns += now_ns;
+	} else {
 		conn->until_ns = conn->until_ns > now_ns ? conn->until_ns - now_ns : 1;
 	}
 }
 
-void
-rli_conn_deadline_resume(struct conn *conn)
+bool
+rli_conn_is_idle(const struct conn *conn)
 {
-	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
-		conn->until_ns += conn->shard->now_ns;
-	}
+	return deadline_input_is_ours_to_wait_for(conn) &&
+	       conn_deadline_after(conn->active_ns, conn->idle_ms) <= conn->shard->now_ns;
 }
 
 void
@@ -161,12 +174,16 @@ rli_conn_deadline_due(struct timer *timer)
 		rli_conn_connect_due(conn);
 		return;
 	}
+	if (conn->stalled) {
+		return; /* rli_conn_looked() looks at the deadlines, too */
+	}
 	if (earliest.at_ns > conn->shard->now_ns) {
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;
 	}
 	if (earliest.reason == RL_REASON_TIMEOUT_STALL ||
-	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT) {
+	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT ||
+	    (earliest.reason == RL_REASON_TIMEOUT_IDLE && conn->send.state == OP_ARMED)) {
 		/*
 		 * Bytes that were taken are progress, but of a send in flight only the kernel knows
 		 * how many: the flush cancels it, and its result decides (rli_conn_looked()).
@@ -194,9 +211,9 @@ deadline_set_first_byte(struct conn *conn, int64_t timeout_ns)
 	if (conn->eof_seen || conn->input_error != 0) {
 		return -ESHUTDOWN;
 	}
-	conn->until_ns = timeout_ns < 0 ? 0 : (uint64_t)timeout_ns;
-	if (!conn->paused && !conn->held) {
-		rli_conn_deadline_resume(conn);
+	conn->until_ns = 0;
+	if (timeout_ns >= 0) {
+		deadline_first_byte_in(conn, (uint64_t)timeout_ns);
 	}
 	return 0;
 }

@@ -40,7 +40,7 @@ rli_conn_overdue_ns(const struct conn *conn)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	if (config->output_timeout_ns < 0 || conn->out_bytes <= config->send_low_bytes ||
+	if (config->output_timeout_ns < 0 || !conn_output_is_much(conn) ||
 	    conn->out_first == NULL /* with TLS: no record of it was made yet */) {
 		return UINT64_MAX;
 	}
@@ -59,6 +59,17 @@ evict_log(struct rl_shard *shard, const char *what, const char *knob, int64_t va
 			(long long)value_ns, shard->config->send_pool_bytes);
 }
 
+/* It took nothing, and somebody's deadline wanted to know. */
+static void
+evict_judge_silent(struct conn *conn)
+{
+	if (conn_deadline_after(conn->send_since_ns, conn->stall_ms) <= conn->shard->now_ns) {
+		rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+	} else if (rli_conn_is_idle(conn)) {
+		rli_conn_cut(conn, RL_REASON_TIMEOUT_IDLE, -ETIMEDOUT);
+	}
+}
+
 /* It took @taken bytes of what it was asked to take: is that enough to go on? */
 static void
 evict_judge(struct conn *conn, uint32_t taken, bool suspect, bool overdue)
@@ -74,7 +85,7 @@ evict_judge(struct conn *conn, uint32_t taken, bool suspect, bool overdue)
 			  config->output_timeout_ns);
 		rli_conn_cut(conn, RL_REASON_TIMEOUT_OUTPUT, -ETIMEDOUT);
 	} else if (!suspect && !overdue && taken == 0) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+		evict_judge_silent(conn);
 	}
 }
 

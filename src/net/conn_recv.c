@@ -162,8 +162,8 @@ recv_cancel(struct conn *conn)
 }
 
 /*
- * The first-byte deadline stands still while input is held; a pause has stopped it already. Idling
- * begins when it is held no more: others may have kept it waiting, and nothing of its own moved.
+ * Idling begins when it is held no more: others may have kept it waiting, and nothing of its own
+ * moved.
  */
 static void
 recv_set_held(struct conn *conn, bool held)
@@ -172,11 +172,7 @@ recv_set_held(struct conn *conn, bool held)
 	if (!held) {
 		conn->active_ns = conn->shard->now_ns;
 	}
-	if (!conn->paused && held) {
-		rli_conn_deadline_pause(conn);
-	} else if (!conn->paused) {
-		rli_conn_deadline_resume(conn);
-	}
+	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
 }
 
@@ -336,8 +332,10 @@ static void
 recv_go_on(struct conn *conn)
 {
 	conn->again = false;
+	conn->put_off = false;
 	conn->redeliver = true;
 	conn->active_ns = conn->shard->now_ns;
+	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
 	rli_conn_mark(conn);
 }
@@ -361,9 +359,7 @@ rl_conn_pause(struct rl_actor *self)
 	}
 	if (!conn->paused) {
 		conn->paused = true;
-		if (!conn->held) {
-			rli_conn_deadline_pause(conn);
-		}
+		rli_conn_deadline_sync(conn);
 		rli_conn_mark(conn);
 	}
 	return 0;
@@ -378,13 +374,11 @@ rl_conn_resume(struct rl_actor *self)
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
-	if (conn->paused) {
+	if (conn->paused || conn->again) {
 		conn->paused = false;
-		if (!conn->held) {
-			rli_conn_deadline_resume(conn);
-		}
+		recv_go_on(conn);
 	}
-	recv_go_on(conn);
+	conn->redeliver = true;
 	rli_actor_ready(self);
 	return 0;
 }

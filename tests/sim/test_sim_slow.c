@@ -151,6 +151,66 @@ output_that_moves_is_not_cut(void **state)
 	scene_end();
 }
 
+/* The last words: less than the low mark, and then the end. */
+static int
+on_farewell(struct scene *scene, struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)scene;
+	if (msg->kind != RL_MSG_RECV) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	return rl_conn_send(self, zeros, 60000) == 0 ? RL_ACTOR_STOP : -EIO;
+}
+
+/* Its actor has no say any more, so a byte now and then must not keep it for days. */
+static void
+output_of_an_end_that_takes_too_long_is_cut(void **state)
+{
+	struct scene scene = { .on = on_farewell };
+	struct sk_sock *peer;
+	uint64_t since_ns;
+
+	(void)state;
+	slow_begin(RL_SEC(30), RL_SEC(120), -1);
+	scene_listen(&scene, TCP, NULL);
+	peer = scene_connect(&scene);
+	since_ns = sim_world.now_ns;
+	scene_write(peer, "?");
+	assert_int_equal(slow_read(peer, 1, (uint64_t)RL_SEC(20), 5), 5);
+	assert_int_equal(scene.live, 1);
+	(void)slow_read(peer, 1, (uint64_t)RL_SEC(20), 2);
+	assert_int_equal(scene.live, 0);
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_OUTPUT], 1);
+	assert_in_range(scene.stop_ns - since_ns, (uint64_t)RL_SEC(120), (uint64_t)RL_SEC(121));
+	scene_close(peer);
+	scene_end();
+}
+
+/* Bytes that go out are no idling, though the kernel says so only when all of them are taken. */
+static void
+idle_asks_what_a_send_in_flight_has_moved(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .idle_timeout_ns = RL_SEC(10),
+					    .stall_timeout_ns = -1, .output_timeout_ns = -1);
+	struct scene scene = { .on = on_pour };
+	struct sk_sock *peer;
+	uint64_t since_ns;
+
+	(void)state;
+	sim_new_with(&config, 43);
+	scene_listen(&scene, TCP, &(struct rl_conn_options){ .auto_pause = RL_CONN_OFF });
+	peer = scene_connect(&scene);
+	scene_write(peer, "?");
+	assert_int_equal(slow_read(peer, 100, (uint64_t)RL_SEC(1), 100), 10000);
+	assert_int_equal(scene.live, 1);
+	since_ns = sim_world.now_ns;
+	sim_advance_ns((uint64_t)RL_SEC(21));
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
+	assert_in_range(scene.stop_ns - since_ns, (uint64_t)RL_SEC(9), (uint64_t)RL_SEC(21));
+	scene_close(peer);
+	scene_end();
+}
+
 static uint32_t
 slow_free_spans(void)
 {
@@ -312,6 +372,8 @@ main(void)
 		cmocka_unit_test(stall_one_byte_per_deadline_is_progress),
 		cmocka_unit_test(output_that_waits_too_long_is_cut),
 		cmocka_unit_test(output_that_moves_is_not_cut),
+		cmocka_unit_test(output_of_an_end_that_takes_too_long_is_cut),
+		cmocka_unit_test(idle_asks_what_a_send_in_flight_has_moved),
 		cmocka_unit_test(evict_takes_those_who_take_nothing),
 		cmocka_unit_test(evict_takes_those_who_take_a_byte),
 		cmocka_unit_test(evict_off_takes_nobody),
