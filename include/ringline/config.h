@@ -231,8 +231,9 @@ struct rl_config {
 	 */
 	uint32_t tls_handshake_steps_max;
 	/**
-	 * How long a byte of output may wait while more than send_low_bytes do, in nanoseconds, -1:
-	 * for ever. Default 120 s: who takes 1 MiB in that time reads 9 KB/s.
+	 * How long a byte of output may wait while more than send_low_bytes do, or any after a
+	 * graceful end was decided, in nanoseconds, -1: for ever. Default 120 s: who takes 1 MiB in
+	 * that time reads 9 KB/s.
 	 */
 	int64_t output_timeout_ns;
 	/**

@@ -269,7 +269,7 @@ RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
  * End gracefully: let the output leave, send FIN, wait for the peer's, close.
  *
  * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
- * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
+ * under stall_timeout_ns and output_timeout_ns, and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
  * at the end of all that. What the peer has not read by the linger deadline can be lost, if it
  * still sends: its next byte is then answered by RST. With TLS close_notify goes before FIN. A
  * connection that is not open yet just ends.
