@@ -309,6 +309,66 @@ evict_takes_those_who_take_a_byte(void **state)
 	scene_end();
 }
 
+/* ---- those who read, meanwhile */
+
+/* A request and its whole reply, whatever else goes on; how long it took. */
+static uint64_t
+slow_exchange(struct sk_sock *peer, uint32_t bytes)
+{
+	static char text[65536];
+	uint64_t since_ns = sim_world.now_ns;
+	size_t got = 0;
+
+	assert_int_equal(sk_write(peer, zeros, bytes), bytes);
+	while (got < bytes && sim_world.now_ns - since_ns < (uint64_t)RL_SEC(60)) {
+		sim_advance_ns((uint64_t)RL_MS(1));
+		got += scene_read(peer, text, sizeof(text));
+	}
+	assert_int_equal(got, bytes);
+	return sim_world.now_ns - since_ns;
+}
+
+/* From the first crawler to long after the last, through shortage and eviction. */
+static void
+healthy_requests_never_take_a_second(void **state)
+{
+	struct scene echo = { 0 };
+	struct scene crawler = { .on = on_pour };
+	struct sk_sock *peers[64];
+	struct sk_sock *small;
+	struct sk_sock *large;
+	uint64_t longest_ns = 0;
+
+	(void)state;
+	slow_begin(RL_SEC(30), -1, RL_SEC(5));
+	scene_listen(&echo, TCP, NULL);
+	scene_listen(&crawler, TCP, NULL);
+	small = scene_connect(&echo);
+	large = scene_connect(&echo);
+	for (uint32_t i = 0; i < 640; i++) {
+		uint64_t took_ns = slow_exchange(small, 512);
+
+		longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
+		took_ns = slow_exchange(large, 8192);
+		longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
+		if (i < 64) {
+			peers[i] = scene_connect(&crawler);
+			scene_write(peers[i], "?");
+		}
+		sim_advance_ns((uint64_t)RL_MS(20));
+	}
+	assert_in_range(longest_ns, 1, (uint64_t)RL_SEC(1) - 1);
+	assert_int_equal(echo.live, 2);
+	assert_in_range(crawler.stops[RL_REASON_EVICTED], 1, 64);
+	assert_true(sim_stats().sends_starved > 0);
+	for (uint32_t i = 0; i < 64; i++) {
+		scene_close(peers[i]);
+	}
+	scene_close(small);
+	scene_close(large);
+	scene_end();
+}
+
 /* ---- receive memory */
 
 #define HOARDERS 90
@@ -377,6 +437,7 @@ main(void)
 		cmocka_unit_test(evict_takes_those_who_take_nothing),
 		cmocka_unit_test(evict_takes_those_who_take_a_byte),
 		cmocka_unit_test(evict_off_takes_nobody),
+		cmocka_unit_test(healthy_requests_never_take_a_second),
 		cmocka_unit_test(hoards_of_those_who_never_read_end_nobody_who_reads),
 	};
 
