@@ -94,6 +94,8 @@ struct rl_conn_options {
 	 * connection with it (which blocks for as long as that takes). At most 8 different ones.
 	 */
 	const struct rl_tls_options *tls;
+	/** 0: tls_handshake_timeout_ns of the configuration, -1: none. Of no meaning without TLS. */
+	int64_t tls_handshake_timeout_ns;
 };
 
 /** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */

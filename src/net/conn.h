@@ -314,6 +314,9 @@ bool rli_conn_shutdown_flush(struct conn *conn);
 
 #define DEADLINE_NONE UINT32_MAX
 
+/* What was chosen, or else is configured (0: not chosen), in ms rounded up, or DEADLINE_NONE. */
+uint32_t rli_conn_deadline_ms(int64_t chosen_ns, int64_t configured_ns);
+
 /* Each deadline that the connection keeps: the option's, or else the configuration's. */
 void rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options);
 

@@ -23,8 +23,8 @@ deadline_ms(int64_t ns)
 	return ns < 0 || ms > DEADLINE_NONE ? DEADLINE_NONE : (uint32_t)ms;
 }
 
-static uint32_t
-deadline_chosen_ms(int64_t chosen_ns, int64_t configured_ns)
+uint32_t
+rli_conn_deadline_ms(int64_t chosen_ns, int64_t configured_ns)
 {
 	return deadline_ms(chosen_ns != 0 ? chosen_ns : configured_ns);
 }
@@ -34,9 +34,10 @@ rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	conn->idle_ms = deadline_chosen_ms(options->idle_timeout_ns, config->idle_timeout_ns);
-	conn->stall_ms = deadline_chosen_ms(options->stall_timeout_ns, config->stall_timeout_ns);
-	conn->linger_ms = deadline_chosen_ms(options->linger_timeout_ns, config->linger_timeout_ns);
+	conn->idle_ms = rli_conn_deadline_ms(options->idle_timeout_ns, config->idle_timeout_ns);
+	conn->stall_ms = rli_conn_deadline_ms(options->stall_timeout_ns, config->stall_timeout_ns);
+	conn->linger_ms =
+		rli_conn_deadline_ms(options->linger_timeout_ns, config->linger_timeout_ns);
 }
 
 void
@@ -101,10 +102,10 @@ deadline_earliest(const struct conn *conn)
 static void
 deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
 {
-	int64_t timeout_ns = conn->shard->config->tls_handshake_timeout_ns;
+	uint64_t until_ns = conn_deadline_after(conn->shard->now_ns, conn->tls->handshake_ms);
 
 	conn->tls->first_byte_timeout_ns = first_byte_timeout_ns;
-	conn->until_ns = timeout_ns < 0 ? 0 : conn->shard->now_ns + (uint64_t)timeout_ns;
+	conn->until_ns = until_ns == UINT64_MAX ? 0 : until_ns;
 	rli_conn_deadline_update(conn);
 }
 
@@ -238,13 +239,13 @@ rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which, int64_t
 								   : config->first_byte_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_IDLE:
-		conn->idle_ms = deadline_chosen_ms(timeout_ns, config->idle_timeout_ns);
+		conn->idle_ms = rli_conn_deadline_ms(timeout_ns, config->idle_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_STALL:
-		conn->stall_ms = deadline_chosen_ms(timeout_ns, config->stall_timeout_ns);
+		conn->stall_ms = rli_conn_deadline_ms(timeout_ns, config->stall_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_LINGER:
-		conn->linger_ms = deadline_chosen_ms(timeout_ns, config->linger_timeout_ns);
+		conn->linger_ms = rli_conn_deadline_ms(timeout_ns, config->linger_timeout_ns);
 		break;
 	default:
 		return -EINVAL;
