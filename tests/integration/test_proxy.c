@@ -307,12 +307,11 @@ proxy_of_resets_resets_the_other_end(void **state)
 static void
 proxy_without_target_resets_the_client(void **state)
 {
-	char url[RL_URL_MAX];
 	int fd;
 
 	(void)state;
 	proxy_begin();
-	client_close(proxy.target);
+	assert_int_equal(shutdown(proxy.target, SHUT_RD), 0);
 	fd = client_try(proxy.url);
 	if (fd >= 0) {
 		client_expect_reset(fd);
@@ -320,7 +319,6 @@ proxy_without_target_resets_the_client(void **state)
 	} else {
 		assert_int_equal(fd, -ECONNRESET); /* it came before we could look */
 	}
-	proxy.target = client_listen(url, 1); /* a descriptor for proxy_await_end() to close */
 	proxy_end();
 }
 
@@ -342,9 +340,11 @@ proxy_on_sigterm_loses_nothing(void **state)
 	for (uint32_t i = 0; i < PAIRS; i++) {
 		uint64_t sent = 0;
 
-		while (stream_push(pairs[i].server, i, &sent, REPLY) > 0) {
+		while (sent < REPLY) { /* what the kernels and the proxy take, if it runs */
+			if (stream_push(pairs[i].server, i, &sent, REPLY) == 0) {
+				client_await_room(pairs[i].server);
+			}
 		}
-		assert_int_equal(sent, REPLY);
 	}
 	assert_int_equal(kill(proxy.pid, SIGTERM), 0);
 	for (uint32_t i = 0; i < PAIRS; i++) {
