@@ -336,7 +336,7 @@ void rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns);
 /* Something that kept a deadline from running has changed. */
 void rli_conn_deadline_update(struct conn *conn);
 
-/* Input is paused, held or put off, or not any more: the first-byte deadline stands still, or not. */
+/* Input is paused, held or put off, or no more: the first-byte deadline stands still, or not. */
 void rli_conn_deadline_sync(struct conn *conn);
 
 /* No byte is known to have gone either way for idle_ms, and that is to be judged. */

@@ -50,8 +50,8 @@ rli_conn_recv_is_held(const struct conn *conn)
 }
 
 /*
- * A Unix stream gets one receive at a time, since Linux from 6.17 on loses its end under a multishot
- * one (ADR 37). PATH-2 arm recv. False: the submission queue is full.
+ * A Unix stream gets one receive at a time, since Linux from 6.17 on loses its end under a
+ * multishot one (ADR 37). PATH-2 arm recv. False: the submission queue is full.
  */
 static bool
 recv_arm(struct conn *conn)
