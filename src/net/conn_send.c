@@ -385,7 +385,7 @@ rli_conn_send_flush(struct conn *conn)
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
 	rli_conn_deadline_by(conn, conn_deadline_after(conn->send_since_ns, conn->stall_ms));
-	if (conn->out_bytes > shard->config->send_low_bytes) {
+	if (conn_output_is_much(conn)) {
 		rli_conn_deadline_by(conn, rli_conn_overdue_ns(conn));
 	}
 	return true;

@@ -37,7 +37,11 @@ rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup)
 	if (tls == NULL) {
 		return -ENOMEM;
 	}
-	*tls = (struct conn_tls){ .shaking = true };
+	*tls = (struct conn_tls){
+		.shaking = true,
+		.handshake_ms = rli_conn_deadline_ms(setup->options->tls_handshake_timeout_ns,
+						     conn->shard->config->tls_handshake_timeout_ns),
+	};
 	rc = rli_tls_session_init(&tls->session, setup->tls, &conn->shard->send_pool,
 				  setup->server_name);
 	if (rc != 0) {
