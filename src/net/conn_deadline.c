@@ -46,7 +46,7 @@ rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns)
 	if (deadline_ns == UINT64_MAX) {
 		return;
 	}
-	if (!conn->timer.armed || conn->timer.deadline_ns > deadline_ns) {
+	if (!timer_is_armed(&conn->timer) || conn->timer.deadline_ns > deadline_ns) {
 		rli_wheel_start(&conn->shard->wheel, &conn->timer, deadline_ns);
 	}
 }

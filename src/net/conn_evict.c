@@ -161,7 +161,7 @@ rli_conn_evict_flush(struct rl_shard *shard)
 {
 	struct net *net = shard->net;
 
-	if (!net->evict_timer.armed && evict_is_wanted(shard)) {
+	if (!timer_is_armed(&net->evict_timer) && evict_is_wanted(shard)) {
 		rli_wheel_start(&shard->wheel, &net->evict_timer, shard->now_ns + EVICT_PAUSE_NS);
 	}
 }

@@ -426,7 +426,7 @@ flush_starved(struct conn *conn)
 	conn->records_wait = true;
 	/* the pool has more, so it is the host that has none: only time will tell */
 	if (shard->send_pool.spans_used < shard->send_pool.spans_max &&
-	    !shard->net->starved_timer.armed) {
+	    !timer_is_armed(&shard->net->starved_timer)) {
 		rli_wheel_start(&shard->wheel, &shard->net->starved_timer,
 				shard->now_ns + TLS_RETRY_NS);
 	}
