@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <ringline/monitor.h>
 #include <ringline/supervisor.h>
@@ -34,11 +35,35 @@ static char front_url[RL_URL_MAX];
 static struct rl_listener_def front;
 static const struct rl_listener_def nothing; /* an owner that has no listener */
 
-/* A free port; the next test gets another one. */
+static bool
+url_is_free(const char *url)
+{
+	struct client_addr addr = client_addr(url);
+	int fd = socket(addr.addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_free;
+
+	assert_true(fd >= 0);
+	is_free = bind(fd, (const struct sockaddr *)&addr.addr, addr.len) == 0;
+	client_close(fd);
+	return is_free;
+}
+
+/*
+ * A free port; the next test gets another one. It is below those that the kernel gives to anybody
+ * who asks for any: it is closed and opened again, and must not be somebody's meanwhile (pitfall
+ * 112).
+ */
 static void
 front_choose(struct rig *rig)
 {
-	client_close(client_listen(front_url, 1));
+	static uint32_t chosen;
+
+	do {
+		uint32_t port = 10000 + ((uint32_t)getpid() * 16 + chosen) % 20000;
+
+		chosen++;
+		(void)snprintf(front_url, sizeof(front_url), "tcp://127.0.0.1:%u", port);
+	} while (!url_is_free(front_url));
 	front = (struct rl_listener_def){
 		.url = front_url,
 		.def = &rig_echo,
