@@ -20,8 +20,10 @@
 static int
 sni_add_names(struct tls_sni *sni, const X509 *cert, uint32_t owner)
 {
-	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
-	int taken = 0;
+	int critical = -1;
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, &critical, NULL);
+	/* -1: it has none; names that can't be read are refused when the file is */
+	int taken = names == NULL && critical != -1 ? -ENOMEM : 0;
 
 	for (int i = 0; i < sk_GENERAL_NAME_num(names) && taken >= 0; i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);

@@ -39,7 +39,7 @@ struct tls_sni {
 /* The names of the default, which @ssl_ctx has. 0 or -ENOMEM. */
 int rli_tls_sni_default(struct tls_sni *sni, const struct ssl_ctx_st *ssl_ctx);
 
-/* The certificate and key that @ssl_ctx has, too. 0, -ENOENT: it has no DNS name, or -ENOMEM. */
+/* The certificate and key that @ssl_ctx has, too. The same, or -ENOENT: it has no DNS name. */
 int rli_tls_sni_add(struct tls_sni *sni, struct ssl_ctx_st *ssl_ctx);
 
 /*

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -188,6 +189,10 @@ resumed_by(const struct rl_tls_options *first, const struct rl_tls_options *seco
 	SSL_SESSION_free(session);
 	(void)pair_handshake(WIRE_MAX);
 	resumed = rli_tls_session_resumed(&pair.ends[SERVER]);
+	if (resumed) {
+		assert_string_equal(
+			SSL_get_servername(pair.ends[SERVER].ssl, TLSEXT_NAMETYPE_host_name), name);
+	}
 	pair_fini();
 	rli_tls_context_destroy(other);
 	rli_tls_tickets_fini(&tickets);
@@ -277,6 +282,61 @@ sni_of_bad_certificates_is_refused_by_name(void **state)
 	assert_non_null(strstr(log.text, "are for listeners"));
 }
 
+static int
+garble(X509 *cert, ASN1_OCTET_STRING *names)
+{
+	X509_EXTENSION *extension =
+		X509_EXTENSION_create_by_NID(NULL, NID_subject_alt_name, 0, names);
+	int rc = X509_add_ext(cert, extension, -1);
+
+	X509_EXTENSION_free(extension);
+	return rc == 1 && i2d_re_X509_tbs(cert, NULL) > 0; /* or it is written as it was read */
+}
+
+/* Names that are none in ASN.1: nobody guesses what they were. */
+static void
+sni_of_names_that_cannot_be_read_is_refused(void **state)
+{
+	struct rl_tls_options options = server_options;
+	ASN1_OCTET_STRING *garbage = ASN1_OCTET_STRING_new();
+	FILE *file = fopen(certs.file[CERTS_OTHER], "r");
+	X509 *cert = PEM_read_X509(file, NULL, NULL, NULL);
+	int at = X509_get_ext_by_NID(cert, NID_subject_alt_name, -1);
+	struct tls_context *context;
+	struct unit_log log;
+	char path[128];
+
+	(void)state;
+	(void)fclose(file);
+	X509_EXTENSION_free(X509_delete_ext(cert, at));
+	assert_int_equal(ASN1_OCTET_STRING_set(garbage, (const uint8_t *)"\x30\x7f", 2), 1);
+	assert_int_equal(garble(cert, garbage), 1);
+	(void)snprintf(path, sizeof(path), "%s/garbled.pem", certs.dir);
+	file = fopen(path, "w");
+	assert_int_equal(PEM_write_X509(file, cert), 1);
+	(void)fclose(file);
+	X509_free(cert);
+	ASN1_OCTET_STRING_free(garbage);
+	for (int i = 0; i < 2; i++) {
+		struct rl_tls_cert bad = { path, certs.file[CERTS_OTHER_KEY] };
+
+		options.certs = &bad;
+		options.certs_count = 1;
+		if (i == 1) { /* the first, too */
+			options.certs_count = 0;
+			options.cert_file = path;
+			options.key_file = bad.key_file;
+		}
+		unit_log_init(&log);
+		assert_int_equal(rli_tls_context_create(&context, TLS_SERVER, &options, &log.log),
+				 -EINVAL);
+		assert_int_equal(log.lines, 1);
+		assert_non_null(strstr(log.text, "garbled.pem\": "));
+		assert_null(strstr(log.text, "unknown reason"));
+	}
+	(void)unlink(path);
+}
+
 static void
 sni_of_as_many_as_allowed_is_taken(void **state)
 {
@@ -304,6 +364,7 @@ main(void)
 		cmocka_unit_test(sni_that_is_malformed_is_refused),
 		cmocka_unit_test(session_is_resumed_under_what_it_was_made_with_only),
 		cmocka_unit_test(sni_of_bad_certificates_is_refused_by_name),
+		cmocka_unit_test(sni_of_names_that_cannot_be_read_is_refused),
 		cmocka_unit_test(sni_of_as_many_as_allowed_is_taken),
 	};
 
