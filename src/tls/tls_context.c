@@ -272,21 +272,6 @@ context_check(enum tls_role role, const struct rl_tls_options *options, const st
 	return context_check_certs(role, options, log);
 }
 
-/* What it means that a certificate's names came to @rc. */
-static int
-context_names(int rc, const char *cert_file, const struct log *log)
-{
-	switch (rc) {
-	case -EBADMSG:
-		return context_refuse_file(log, "cert_file", cert_file);
-	case -ENOENT:
-		return context_refuse(log, "cert_file", cert_file,
-				      "it has no DNS name, so nobody would ever get it");
-	default:
-		return rc;
-	}
-}
-
 /* One of several: loaded into a context of its own, so that it is checked as the first is. */
 static int
 context_add_cert(struct tls_context *context, const struct rl_tls_cert *cert, const struct log *log)
@@ -299,7 +284,9 @@ context_add_cert(struct tls_context *context, const struct rl_tls_cert *cert, co
 		rc = rc == 0 ? rli_tls_sni_add(&context->sni, ssl_ctx) : rc;
 	}
 	SSL_CTX_free(ssl_ctx);
-	return context_names(rc, cert->cert_file, log);
+	return rc == -ENOENT ? context_refuse(log, "cert_file", cert->cert_file,
+					      "it has no DNS name, so nobody would ever get it")
+			     : rc;
 }
 
 static int
@@ -307,8 +294,7 @@ context_fill_server(struct tls_context *context, const struct rl_tls_options *op
 		    const struct log *log)
 {
 	SSL_CTX *ssl_ctx = context->ssl_ctx;
-	int rc =
-		context_names(rli_tls_sni_default(&context->sni, ssl_ctx), options->cert_file, log);
+	int rc = rli_tls_sni_default(&context->sni, ssl_ctx);
 
 	for (uint32_t i = 0; i < options->certs_count && rc == 0; i++) {
 		rc = context_add_cert(context, &options->certs[i], log);

@@ -175,7 +175,6 @@ rli_tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ssl_ctx)
 {
 	uint64_t life_s = TICKET_LIFE_MAX_S;
 
-	RL_ASSERT(tickets->count > 0);
 	if (tickets->interval_ns != 0 && tickets->interval_ns / 1000000000 < life_s) {
 		life_s = tickets->interval_ns / 1000000000;
 	}
