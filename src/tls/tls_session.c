@@ -196,11 +196,14 @@ static int
 session_keep(SSL *ssl, SSL_SESSION *kept)
 {
 	const struct tls_session *session = SSL_get_app_data(ssl);
+	uint64_t now_ns = rli_host_now_ns();
 
 	if (session == NULL || SSL_get_verify_result(ssl) != X509_V_OK) {
 		return 0;
 	}
-	return rli_tls_store_keep(session->place, kept, rli_host_now_ns());
+	return rli_tls_store_keep(session->place, kept,
+				  SSL_session_reused(ssl) == 1 ? session->proved_ns : now_ns,
+				  now_ns);
 }
 
 void
@@ -214,7 +217,8 @@ rli_tls_session_keeps(struct ssl_ctx_st *ssl_ctx)
 void
 rli_tls_session_resume(struct tls_session *session)
 {
-	SSL_SESSION *kept = rli_tls_store_take(session->place, rli_host_now_ns());
+	SSL_SESSION *kept =
+		rli_tls_store_take(session->place, rli_host_now_ns(), &session->proved_ns);
 
 	(void)SSL_set_app_data(session->ssl, session); /* without, nothing is kept */
 	if (kept != NULL) {

@@ -50,6 +50,7 @@ struct tls_session {
 	uint32_t out_max; /* what the protocol itself may make: more ends the session */
 
 	struct tls_place place; /* a client's: where sessions come from, and go to */
+	uint64_t proved_ns; /* when the session that it offers was verified */
 
 	int error; /* FAILED: why, a negative errno; -ENOBUFS: out_max */
 	bool ready; /* the handshake is done */

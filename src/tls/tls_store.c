@@ -12,6 +12,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "tls/tls_tickets.h"
+
 int
 rli_tls_store_init(struct tls_store *store, uint32_t sites_max)
 {
@@ -123,7 +125,8 @@ rli_tls_store_place(struct tls_store *store, const struct tls_context *context, 
 }
 
 int
-rli_tls_store_keep(struct tls_place place, struct ssl_session_st *session, uint64_t now_ns)
+rli_tls_store_keep(struct tls_place place, struct ssl_session_st *session, uint64_t proved_ns,
+		   uint64_t now_ns)
 {
 	struct tls_site *site = place.site;
 	uint64_t life_ns = SSL_SESSION_get_ticket_lifetime_hint(session) * UINT64_C(1000000000);
@@ -135,7 +138,7 @@ rli_tls_store_keep(struct tls_place place, struct ssl_session_st *session, uint6
 		site_drop(site, 0);
 	}
 	life_ns = life_ns != 0 && life_ns < TLS_KEPT_MAX_NS ? life_ns : TLS_KEPT_MAX_NS;
-	site->kept[site->count++] = (struct tls_kept){ session, now_ns + life_ns };
+	site->kept[site->count++] = (struct tls_kept){ session, proved_ns, now_ns + life_ns };
 	return 1;
 }
 
@@ -145,12 +148,13 @@ kept_is_good(const struct tls_kept *kept, uint64_t now_ns)
 {
 	const X509 *cert = SSL_SESSION_get0_peer(kept->session);
 
-	return now_ns < kept->until_ns && SSL_SESSION_is_resumable(kept->session) == 1 &&
-	       cert != NULL && X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
+	return now_ns < kept->until_ns && now_ns - kept->proved_ns < TLS_PROOF_MAX_NS &&
+	       SSL_SESSION_is_resumable(kept->session) == 1 && cert != NULL &&
+	       X509_cmp_current_time(X509_get0_notAfter(cert)) > 0;
 }
 
 struct ssl_session_st *
-rli_tls_store_take(struct tls_place place, uint64_t now_ns)
+rli_tls_store_take(struct tls_place place, uint64_t now_ns, uint64_t *proved_ns)
 {
 	struct tls_site *site = place.site;
 
@@ -162,6 +166,7 @@ rli_tls_store_take(struct tls_place place, uint64_t now_ns)
 			site_drop(site, newest);
 			continue;
 		}
+		*proved_ns = site->kept[newest].proved_ns;
 		(void)SSL_SESSION_up_ref(session); /* fails for a count that is out of order */
 		if (SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION) {
 			site_drop(site, newest);

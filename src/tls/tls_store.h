@@ -15,13 +15,14 @@
 
 #define TLS_SITE_SESSIONS 4 /* the oldest makes room */
 #define TLS_SITE_NAME_MAX 255 /* bytes; a longer name is not kept */
-#define TLS_KEPT_MAX_NS	  (UINT64_C(7200) * 1000000000) /* what was verified two hours ago */
+#define TLS_KEPT_MAX_NS	  (UINT64_C(7200) * 1000000000)
 
 struct ssl_session_st;
 struct tls_context;
 
 struct tls_kept {
 	struct ssl_session_st *session;
+	uint64_t proved_ns; /* when certificates were verified */
 	uint64_t until_ns;
 };
 
@@ -58,13 +59,18 @@ void rli_tls_store_fini(struct tls_store *store);
 struct tls_place rli_tls_store_place(struct tls_store *store, const struct tls_context *context,
 				     const char *name, uint16_t port);
 
-/* Takes @session and 1; or 0: the place is somebody else's by now. */
-int rli_tls_store_keep(struct tls_place place, struct ssl_session_st *session, uint64_t now_ns);
+/*
+ * Takes @session, which rests on what was verified at @proved_ns, and answers 1; or 0: the place is
+ * somebody else's by now.
+ */
+int rli_tls_store_keep(struct tls_place place, struct ssl_session_st *session, uint64_t proved_ns,
+		       uint64_t now_ns);
 
 /*
  * The newest session that can still be resumed, the caller's now; NULL: none. One of TLS 1.3 is
  * given out once.
  */
-struct ssl_session_st *rli_tls_store_take(struct tls_place place, uint64_t now_ns);
+struct ssl_session_st *rli_tls_store_take(struct tls_place place, uint64_t now_ns,
+					  uint64_t *proved_ns);
 
 #endif

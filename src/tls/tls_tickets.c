@@ -14,8 +14,10 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "base/assert.h"
+#include "base/host.h"
 #include "tls/tls_error.h"
 
 #define TICKET_IV_BYTES 16
@@ -26,6 +28,7 @@ rli_tls_tickets_init(struct tls_tickets *tickets, int64_t rotation_ns)
 	*tickets = (struct tls_tickets){
 		.interval_ns = rotation_ns > 0 ? (uint64_t)rotation_ns : 0,
 		.due_ns = UINT64_MAX,
+		.proof_max_ns = TLS_PROOF_MAX_NS,
 	};
 	(void)pthread_mutex_init(&tickets->lock, NULL); /* never fails on Linux */
 }
@@ -170,6 +173,57 @@ ticket_key_answer(SSL *ssl, unsigned char name[TICKET_NAME_BYTES], unsigned char
 	return !seals && (match == TICKET_OLDER || SSL_version(ssl) == TLS1_3_VERSION) ? 2 : 1;
 }
 
+/*
+ * Before a ticket is sealed: it says when certificates were looked at, which was in this handshake
+ * or in the one that this session comes from. Else a client that resumes again and again would
+ * never have to show its certificate any more.
+ */
+static int
+ticket_note(SSL *ssl, void *arg)
+{
+	SSL_SESSION *session = SSL_get0_session(ssl);
+	uint64_t now_ns = rli_host_now_ns();
+
+	(void)arg;
+	if (SSL_session_reused(ssl) == 1) {
+		return 1; /* it has it from the ticket */
+	}
+	return SSL_SESSION_set1_ticket_appdata(session, &now_ns, sizeof(now_ns));
+}
+
+/* What certificates proved then counts now. */
+static bool
+ticket_proves(const struct tls_tickets *tickets, SSL_SESSION *session)
+{
+	const X509 *cert = SSL_SESSION_get0_peer(session);
+	uint64_t proved_ns;
+	void *noted;
+	size_t len;
+
+	if (SSL_SESSION_get0_ticket_appdata(session, &noted, &len) != 1 ||
+	    len != sizeof(proved_ns)) {
+		return false;
+	}
+	memcpy(&proved_ns, noted, sizeof(proved_ns));
+	return rli_host_now_ns() - proved_ns < tickets->proof_max_ns &&
+	       (cert == NULL || X509_cmp_current_time(X509_get0_notAfter(cert)) > 0);
+}
+
+/* After a ticket was opened, or was not. */
+static SSL_TICKET_RETURN
+ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_len,
+	      SSL_TICKET_STATUS status, void *arg)
+{
+	(void)ssl;
+	(void)name;
+	(void)name_len;
+	if ((status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) ||
+	    !ticket_proves(arg, session)) {
+		return SSL_TICKET_RETURN_IGNORE_RENEW;
+	}
+	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 void
 rli_tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ssl_ctx)
 {
@@ -181,4 +235,5 @@ rli_tls_tickets_use(struct tls_tickets *tickets, struct ssl_ctx_st *ssl_ctx)
 	(void)SSL_CTX_set_timeout(ssl_ctx, life_s > 0 ? (long)life_s : 1);
 	(void)SSL_CTX_set_app_data(ssl_ctx, tickets);
 	(void)SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl_ctx, ticket_key_answer);
+	(void)SSL_CTX_set_session_ticket_cb(ssl_ctx, ticket_note, ticket_opened, tickets);
 }

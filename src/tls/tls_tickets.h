@@ -16,6 +16,7 @@
 #define TICKET_KEYS	  2
 #define TICKET_NAME_BYTES 16
 #define TICKET_LIFE_MAX_S 7200 /* a ticket's; and never longer than one rotation */
+#define TLS_PROOF_MAX_NS  (UINT64_C(86400) * 1000000000) /* how long certificates count, resumed */
 
 struct ssl_ctx_st;
 
@@ -29,6 +30,7 @@ struct tls_tickets {
 	pthread_mutex_t lock;
 	uint64_t interval_ns; /* 0: it is never due */
 	uint64_t due_ns;
+	uint64_t proof_max_ns; /* set before they are used; then read only */
 	uint32_t count; /* of keys that there are */
 	struct ticket_key keys[TICKET_KEYS]; /* the newest first */
 };

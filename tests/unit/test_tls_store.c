@@ -61,13 +61,14 @@ static void
 keep(struct tls_place place, SSL_SESSION *session, uint64_t now_ns)
 {
 	(void)SSL_SESSION_up_ref(session);
-	assert_int_equal(rli_tls_store_keep(place, session, now_ns), 1);
+	assert_int_equal(rli_tls_store_keep(place, session, now_ns, now_ns), 1);
 }
 
 static bool
 takes(struct tls_place place, const SSL_SESSION *expected, uint64_t now_ns)
 {
-	SSL_SESSION *session = rli_tls_store_take(place, now_ns);
+	uint64_t proved_ns;
+	SSL_SESSION *session = rli_tls_store_take(place, now_ns, &proved_ns);
 
 	SSL_SESSION_free(session);
 	return session == expected;
@@ -97,7 +98,7 @@ store_finds_a_session_at_its_place_only(void **state)
 	name[256] = '\0';
 	place = rli_tls_store_place(&store, one, name, 443);
 	assert_null(place.site);
-	assert_int_equal(rli_tls_store_keep(place, session, 0), 0);
+	assert_int_equal(rli_tls_store_keep(place, session, 0, 0), 0);
 	assert_true(takes(place, NULL, 0));
 	name[255] = '\0';
 	place = rli_tls_store_place(&store, one, name, 443);
@@ -145,8 +146,14 @@ store_forgets_what_is_too_old(void **state)
 	assert_true(takes(place, NULL, 5 + TLS_KEPT_MAX_NS));
 	assert_int_equal(place.site->count, 0);
 
+	/* a fresh ticket on an old proof */
+	(void)SSL_SESSION_up_ref(session);
+	assert_int_equal(rli_tls_store_keep(place, session, 7, TLS_PROOF_MAX_NS - 1), 1);
+	assert_true(takes(place, session, TLS_PROOF_MAX_NS + 6));
+	assert_true(takes(place, NULL, TLS_PROOF_MAX_NS + 7));
+
 	/* nor one without a ticket, which OpenSSL does not let go either */
-	assert_int_equal(rli_tls_store_keep(place, bare, 0), 0);
+	assert_int_equal(rli_tls_store_keep(place, bare, 0, 0), 0);
 	SSL_SESSION_free(bare);
 	SSL_SESSION_free(session);
 	rli_tls_store_fini(&store);
@@ -196,7 +203,7 @@ store_keeps_its_bounds(void **state)
 
 	/* what was b's is c's now, and b's connections have no business there */
 	assert_true(takes(places[2], NULL, 0));
-	assert_int_equal(rli_tls_store_keep(places[1], sessions[0], 0), 0);
+	assert_int_equal(rli_tls_store_keep(places[1], sessions[0], 0, 0), 0);
 	keep(places[2], sessions[0], 0);
 	assert_true(takes(places[1], NULL, 0));
 	assert_true(takes(places[2], sessions[0], 0));
@@ -216,6 +223,7 @@ store_keeps_its_bounds(void **state)
 static void
 session_keeps_and_resumes_by_itself(void **state)
 {
+	uint64_t proved_ns = 0;
 	struct tls_store store;
 	struct tls_place place;
 	size_t got;
@@ -233,6 +241,10 @@ session_keeps_and_resumes_by_itself(void **state)
 		assert_int_equal(SSL_get_verify_result(pair.ends[CLIENT].ssl), X509_V_OK);
 		assert_int_equal(pair_read(CLIENT, WIRE_MAX, &got), TLS_WANTS);
 		assert_int_equal(place.site->count, 2);
+		if (i == 0) {
+			proved_ns = place.site->kept[1].proved_ns;
+		}
+		assert_true(place.site->kept[1].proved_ns == proved_ns); /* the first handshake */
 	}
 	/* one that verified nothing leaves nothing behind */
 	pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);

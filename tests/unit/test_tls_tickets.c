@@ -199,6 +199,81 @@ ticket_is_good_at_all_contexts_while_its_key_lives(void **state)
 	life_of_a_ticket(TLS1_2_VERSION);
 }
 
+/* What a certificate proved counts for a while, however often it is resumed. */
+static void
+proof_of_a_session_is_as_old_as_its_first_handshake(void **state)
+{
+	(void)state;
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		struct tls_tickets tickets;
+		SSL_SESSION *session;
+		uint64_t proved_ns;
+
+		rli_tls_tickets_init(&tickets, -1);
+		assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
+		pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+		rli_tls_context_resume(pair.contexts[SERVER], &tickets);
+		(void)SSL_CTX_set_max_proto_version(pair.contexts[CLIENT]->ssl_ctx, version);
+		pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);
+		session = got_session();
+		proved_ns = rli_host_now_ns(); /* or a little earlier */
+		assert_int_equal(rli_tls_tickets_rotate(&tickets, 0), 0); /* 1.2 gets a new one */
+		assert_true(resumes(&session, pair.contexts[SERVER]));
+		assert_true(resumes(&session, pair.contexts[SERVER]));
+		tickets.proof_max_ns = rli_host_now_ns() - proved_ns;
+		assert_false(resumes(&session, pair.contexts[SERVER]));
+		tickets.proof_max_ns = TLS_PROOF_MAX_NS;
+		assert_true(resumes(&session, pair.contexts[SERVER]));
+		SSL_SESSION_free(session);
+		pair_fini();
+		rli_tls_tickets_fini(&tickets);
+	}
+}
+
+static int
+trust_anybody(X509_STORE_CTX *store, void *arg)
+{
+	(void)store;
+	(void)arg;
+	return 1;
+}
+
+/* A session rests on the client's certificate, and ends with it. */
+static void
+session_of_a_certificate_that_has_expired_is_not_resumed(void **state)
+{
+	struct rl_tls_options trusting = server_options;
+
+	(void)state;
+	trusting.ca_file = certs.file[CERTS_CA];
+	for (int expired = 0; expired < 2; expired++) {
+		struct tls_tickets tickets;
+		SSL_CTX *client;
+		SSL_SESSION *session;
+
+		rli_tls_tickets_init(&tickets, -1);
+		assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
+		pair_init_with(&trusting, &client_options, TLS_CERTS_NAME);
+		rli_tls_context_resume(pair.contexts[SERVER], &tickets);
+		SSL_CTX_set_cert_verify_callback(pair.contexts[SERVER]->ssl_ctx, trust_anybody,
+						 NULL); /* or there would be no session */
+		client = pair.contexts[CLIENT]->ssl_ctx;
+		assert_int_equal(SSL_CTX_use_certificate_file(
+					 client, certs.file[expired ? CERTS_EXPIRED : CERTS_SERVER],
+					 SSL_FILETYPE_PEM),
+				 1);
+		assert_int_equal(SSL_CTX_use_PrivateKey_file(client, certs.file[CERTS_SERVER_KEY],
+							     SSL_FILETYPE_PEM),
+				 1);
+		pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);
+		session = got_session();
+		assert_int_equal(resumes(&session, pair.contexts[SERVER]), !expired);
+		SSL_SESSION_free(session);
+		pair_fini();
+		rli_tls_tickets_fini(&tickets);
+	}
+}
+
 /* There is no cache that a ticketless client could fill, nor one to be resumed from. */
 static void
 session_without_ticket_is_kept_by_nobody(void **state)
@@ -268,6 +343,8 @@ main(void)
 		cmocka_unit_test(tickets_rotate_when_they_are_due),
 		cmocka_unit_test(tickets_retired_are_wiped),
 		cmocka_unit_test(ticket_is_good_at_all_contexts_while_its_key_lives),
+		cmocka_unit_test(proof_of_a_session_is_as_old_as_its_first_handshake),
+		cmocka_unit_test(session_of_a_certificate_that_has_expired_is_not_resumed),
 		cmocka_unit_test(session_without_ticket_is_kept_by_nobody),
 		cmocka_unit_test(ticket_lives_no_longer_than_a_rotation),
 	};
