@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -56,7 +55,7 @@ rli_tls_sni_add(struct tls_sni *sni, struct ssl_ctx_st *ssl_ctx)
 	STACK_OF(X509) *chain = NULL;
 	int taken;
 
-	(void)SSL_CTX_get0_chain_certs(ssl_ctx, &chain); /* there may be none */
+	(void)SSL_CTX_get0_chain_certs(ssl_ctx, (void *)&chain); /* there may be none */
 	pair->cert = SSL_CTX_get0_certificate(ssl_ctx);
 	pair->key = SSL_CTX_get0_privatekey(ssl_ctx);
 	pair->chain = chain != NULL ? X509_chain_up_ref(chain) : NULL;
@@ -96,9 +95,10 @@ sni_parse(SSL *ssl, char name[TLS_NAME_MAX + 1])
 	name[0] = '\0';
 	/* a list's length; a type, 0; a length; the name, which is the only one */
 	if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &at, &len) != 1 || len < 5 ||
-	    take_u16(&at) != len - 2 || *at++ != TLSEXT_NAMETYPE_host_name) {
+	    take_u16(&at) != len - 2 || at[0] != TLSEXT_NAMETYPE_host_name) {
 		return;
 	}
+	at++;
 	name_len = take_u16(&at);
 	if (name_len != len - 5 || name_len > TLS_NAME_MAX || memchr(at, '\0', name_len) != NULL) {
 		return;
@@ -138,8 +138,8 @@ static int
 sni_acknowledge(SSL *ssl, int *alert, void *arg)
 {
 	(void)ssl;
-	(void)alert;
 	(void)arg;
+	*alert = SSL_AD_UNRECOGNIZED_NAME; /* what it would be, and is not */
 	return SSL_TLSEXT_ERR_OK;
 }
 
@@ -148,15 +148,16 @@ sni_certificate(SSL *ssl, void *arg)
 {
 	const struct tls_sni *sni = arg;
 	const char *asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-	char name[TLS_NAME_MAX + 1] = "";
+	size_t len = asked != NULL ? strlen(asked) : 0;
+	char name[TLS_NAME_MAX + 1];
 	const struct tls_pair *pair;
 	uint32_t owner;
 
-	if (asked == NULL || strlen(asked) > TLS_NAME_MAX) {
+	if (len == 0 || len > TLS_NAME_MAX) {
 		return 1; /* the default */
 	}
-	memcpy(name, asked, strlen(asked));
-	rli_tls_name_lower(name, strlen(name));
+	memcpy(name, asked, len + 1);
+	rli_tls_name_lower(name, len);
 	owner = rli_tls_names_find(&sni->names, name);
 	if (owner == TLS_NAMES_NONE || owner == 0) {
 		return 1;

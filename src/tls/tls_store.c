@@ -5,7 +5,6 @@
  */
 #include "tls/tls_store.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
