@@ -37,7 +37,11 @@ rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup)
 	if (tls == NULL) {
 		return -ENOMEM;
 	}
-	*tls = (struct conn_tls){ .shaking = true };
+	*tls = (struct conn_tls){
+		.shaking = true,
+		.handshake_ms = rli_conn_deadline_ms(setup->options->tls_handshake_timeout_ns,
+						     conn->shard->config->tls_handshake_timeout_ns),
+	};
 	rc = rli_tls_session_init(&tls->session, setup->tls, &conn->shard->send_pool,
 				  setup->server_name);
 	if (rc != 0) {
@@ -444,7 +448,7 @@ flush_starved(struct conn *conn)
 	conn->records_wait = true;
 	/* the pool has more, so it is the host that has none: only time will tell */
 	if (shard->send_pool.spans_used < shard->send_pool.spans_max &&
-	    !shard->net->starved_timer.armed) {
+	    !timer_is_armed(&shard->net->starved_timer)) {
 		rli_wheel_start(&shard->wheel, &shard->net->starved_timer,
 				shard->now_ns + TLS_RETRY_NS);
 	}

@@ -30,6 +30,7 @@ struct conn_tls {
 	struct chunk *plain_last;
 	uint64_t turn_ns;
 	int64_t first_byte_timeout_ns; /* from the end of the handshake on */
+	uint32_t handshake_ms; /* its deadline; DEADLINE_NONE is none */
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
 };

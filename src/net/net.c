@@ -21,6 +21,9 @@ rli_net_init(struct rl_shard *shard)
 
 	list_init(&net->dirty);
 	list_init(&net->parked);
+	for (uint32_t i = 0; i < NET_HOARDS; i++) {
+		list_init(&net->hoards[i]);
+	}
 	list_init(&net->starved);
 	list_init(&net->tls_starved);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
