@@ -16,9 +16,10 @@
  * a certificate of their own.
  *
  * SIGHUP reads certificate and key anew (rl_listener_reload()): connections live on, new ones get
- * the new certificate; if it is no good, a line says why, and the old one stays. SIGUSR2 changes the
- * key of session tickets (rl_system_rotate_tickets()), which it does twice a day by itself: tickets
- * of the key before are still good, after a second signal those of before the first are not.
+ * the new certificate; if it is no good, a line says why, and the old one stays. SIGUSR2 changes
+ * the key of session tickets (rl_system_rotate_tickets()), which it does twice a day by itself:
+ * tickets of the key before are still good, after a second signal those of before the first are
+ * not.
  *
  * Prints `ready <url> shards=<N>`. SIGTERM and SIGINT drain, a second one cuts. Exit code: 0
  * drained, 1 failed (one line on stderr says why), 2 wrong usage.

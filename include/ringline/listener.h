@@ -181,7 +181,8 @@ RL_EXPORT int rl_listener_url(struct rl_system *sys, rl_listener_id id, char url
  * have them, those that exist live on as they are.
  *
  * Returns when every shard has the new ones. When one of them can't be used, one log line says
- * why, and all the old ones stay. Sessions of before are resumed, unless ca_file or alpn has changed.
+ * why, and all the old ones stay. Sessions of before are resumed, unless ca_file or alpn has
+ * changed.
  *
  * @param sys  The system.
  * @param id   The listener.

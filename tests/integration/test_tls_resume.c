@@ -12,7 +12,7 @@
 
 #include <openssl/x509.h>
 
-/* Connects with @session, which may be NULL; then it is what came of that. Whether it was resumed. */
+/* Connects with @session, which may be NULL, and leaves there what it got. True: resumed. */
 static bool
 peer_resumes(struct rig *rig, int version, SSL_SESSION **session)
 {
