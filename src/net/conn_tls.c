@@ -38,10 +38,12 @@ rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup)
 		return -ENOMEM;
 	}
 	*tls = (struct conn_tls){
+		.conn = conn,
 		.shaking = true,
 		.handshake_ms = rli_conn_deadline_ms(setup->options->tls_handshake_timeout_ns,
 						     conn->shard->config->tls_handshake_timeout_ns),
 	};
+	list_node_init(&tls->waiting);
 	rc = rli_tls_session_init(&tls->session, setup->tls, &conn->shard->send_pool,
 				  setup->server_name);
 	if (rc != 0) {
@@ -71,6 +73,7 @@ rli_conn_tls_destroy(struct conn *conn)
 {
 	RL_ASSERT(conn->tls->plain_first == NULL);
 	tls_shaken(conn);
+	list_remove(&conn->tls->waiting);
 	rli_tls_session_fini(&conn->tls->session);
 	rli_slab_give(&conn->shard->net->tlses, conn->tls);
 	conn->tls = NULL;
@@ -247,6 +250,30 @@ shake_step(struct conn *conn)
 	}
 }
 
+/* All that wait don't run in every turn: a flood has thousands of them. */
+static void
+shake_wait(struct conn *conn)
+{
+	if (!list_is_linked(&conn->tls->waiting)) {
+		list_push_back(&conn->shard->net->tls_waiting, &conn->tls->waiting);
+	}
+}
+
+void
+rli_conn_tls_turn(struct rl_shard *shard)
+{
+	struct list *waiting = &shard->net->tls_waiting;
+	uint32_t steps = shard->config->tls_handshake_steps_max;
+
+	shard->net->tls_steps = 0;
+	for (uint32_t i = 0; i < steps && !list_is_empty(waiting); i++) {
+		struct conn_tls *tls =
+			list_entry(list_pop_front(waiting), struct conn_tls, waiting);
+
+		rli_actor_ready(tls->conn->actor);
+	}
+}
+
 bool
 rli_conn_tls_shake(struct conn *conn)
 {
@@ -258,9 +285,10 @@ rli_conn_tls_shake(struct conn *conn)
 	}
 	if (fed || (conn->outbound && !tls->begun)) {
 		if (conn->shard->net->tls_steps >= conn->shard->config->tls_handshake_steps_max) {
-			rli_actor_ready(conn->actor); /* the next turn's */
+			shake_wait(conn);
 			return false;
 		}
+		list_remove(&tls->waiting);
 		shake_step(conn);
 		if (tls->session.ready || conn->actor->life == ACTOR_ENDING) {
 			return tls->session.ready;

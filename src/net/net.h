@@ -47,6 +47,7 @@ struct net {
 	struct list hoards[NET_HOARDS]; /* connections whose input waits in memory, by its size */
 	struct list starved; /* connections that wait for send memory, likewise */
 	struct list tls_starved; /* connections that have no room to make a record of what waits */
+	struct list tls_waiting; /* handshakes with a step to do, in a later turn */
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
