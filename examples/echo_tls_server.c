@@ -8,12 +8,18 @@
  * What to learn: TLS is a matter of the listener's options. The actor is echo_server's, to the
  * letter: it gets plaintext, sends plaintext, and its backpressure works as before.
  *
+ * Several --cert, each with its --key, are chosen by the name that a client asks for; the first is
+ * for all others.
+ *
  * Without --cert it makes itself a certificate for localhost and 127.0.0.1, signed by itself and
  * good for a week, and says where, so that a client can be told to trust it. With --ca clients need
  * a certificate of their own.
  *
  * SIGHUP reads certificate and key anew (rl_listener_reload()): connections live on, new ones get
- * the new certificate; if it is no good, a line says why, and the old one stays.
+ * the new certificate; if it is no good, a line says why, and the old one stays. SIGUSR2 changes
+ * the key of session tickets (rl_system_rotate_tickets()), which it does twice a day by itself:
+ * tickets of the key before are still good, after a second signal those of before the first are
+ * not.
  *
  * Prints `ready <url> shards=<N>`. SIGTERM and SIGINT drain, a second one cuts. Exit code: 0
  * drained, 1 failed (one line on stderr says why), 2 wrong usage.
@@ -47,49 +53,54 @@ echo_receive(struct rl_actor *self, const struct rl_msg *msg)
 
 static const struct rl_actor_def echo = { .name = "echo", .receive = echo_receive };
 
+/* Blocked before the first thread starts, so that all of them inherit it. */
+static void
+server_signals(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGHUP);
+	(void)sigaddset(set, SIGUSR1);
+	(void)sigaddset(set, SIGUSR2);
+}
+
 struct server {
 	struct rl_system *sys;
 	const struct options *options;
 	struct tls_flags *flags;
 	rl_listener_id ids[OPTIONS_URLS_MAX];
-	pthread_t reloader;
+	pthread_t hearer;
 };
 
-/* Waits for SIGHUP, which is blocked everywhere; SIGUSR1 ends it. */
+static void
+server_reload(struct server *server)
+{
+	for (uint32_t i = 0; i < server->options->urls_count; i++) {
+		const char *url = server->options->urls[i];
+
+		if (tls_flags_options(server->flags, url) != NULL &&
+		    rl_listener_reload(server->sys, server->ids[i], &server->flags->tls) == 0) {
+			options_complain("%s: reloaded", url); /* or logged why not */
+		}
+	}
+}
+
+/* Waits for signals that are blocked everywhere; SIGUSR1 ends it. */
 static void *
-server_reload(void *arg)
+server_hear(void *arg)
 {
 	struct server *server = arg;
 	sigset_t set;
 	int signal;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGHUP);
-	(void)sigaddset(&set, SIGUSR1);
-	while (sigwait(&set, &signal) == 0 && signal == SIGHUP) {
-		for (uint32_t i = 0; i < server->options->urls_count; i++) {
-			const char *url = server->options->urls[i];
-
-			if (tls_flags_options(server->flags, url) != NULL &&
-			    rl_listener_reload(server->sys, server->ids[i], &server->flags->tls) ==
-				    0) {
-				options_complain("%s: reloaded", url); /* or logged why not */
-			}
+	server_signals(&set);
+	while (sigwait(&set, &signal) == 0 && signal != SIGUSR1) {
+		if (signal == SIGHUP) {
+			server_reload(server);
+		} else if (rl_system_rotate_tickets(server->sys) == 0) {
+			options_complain("the key of tickets was changed");
 		}
 	}
 	return NULL;
-}
-
-/* Before the first thread, so that all of them inherit it. */
-static void
-server_block_signals(void)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGHUP);
-	(void)sigaddset(&set, SIGUSR1);
-	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 static int
@@ -126,21 +137,23 @@ static int
 server_run(struct options *options, struct tls_flags *flags)
 {
 	struct server server = { .options = options, .flags = flags };
-	bool reloads = false;
+	bool hears = false;
+	sigset_t set;
 	int rc;
 
-	server_block_signals();
+	server_signals(&set);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	rc = rl_system_start(&options->config, &server.sys);
 	if (rc == 0) {
 		rc = server_listen(&server);
 	}
 	if (rc == 0) {
-		reloads = pthread_create(&server.reloader, NULL, server_reload, &server) == 0;
+		hears = pthread_create(&server.hearer, NULL, server_hear, &server) == 0;
 		rc = rl_system_run(server.sys);
 	}
-	if (reloads) {
-		(void)pthread_kill(server.reloader, SIGUSR1);
-		(void)pthread_join(server.reloader, NULL);
+	if (hears) {
+		(void)pthread_kill(server.hearer, SIGUSR1);
+		(void)pthread_join(server.hearer, NULL);
 	}
 	if (rc == 0 && options->stats) {
 		stats_json_print(stdout, server.sys);

@@ -80,6 +80,8 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(tls_handshakes_max), 1, ID_SLOT_MAX, 4096, false },
 	/* because one that signs takes as long as a dozen messages, and everybody else waits */
 	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 2, false },
+	/* because programs talk to few others, and a session is 8 KB or so */
+	{ CONFIG_NUMBER(tls_sites_max), 1, 1024, 64, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */
 	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */
@@ -126,6 +128,8 @@ static const struct config_deadline config_deadlines[] = {
 	{ CONFIG_AT(output_timeout_ns), RL_SEC(120) },
 	/* because a peer that lives and lost some packets is back by then */
 	{ CONFIG_AT(evict_after_ns), RL_SEC(5) },
+	/* because a key is in memory for two of these: a day */
+	{ CONFIG_AT(tls_ticket_rotation_ns), RL_SEC(43200) },
 };
 /* clang-format on */
 

@@ -201,6 +201,9 @@ timer_due(struct rl_shard *shard, struct timer *timer)
 	case TIMER_SYSTEM:
 		rli_drain_due(shard);
 		return;
+	case TIMER_TICKETS:
+		rli_conn_tls_rotate(shard);
+		return;
 	}
 	RL_UNREACHABLE();
 }

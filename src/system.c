@@ -95,6 +95,7 @@ system_init_shards(struct rl_system *system)
 		parts->shard.actors = &parts->actors;
 		parts->shard.net = &parts->net;
 		parts->net.resolver = system->resolver;
+		parts->net.tls_tickets = &system->tickets;
 		parts->shard.port = rli_mesh_port(system->mesh, i);
 		parts->shard.peers = system->shards;
 		system->shards[i] = &parts->shard;
@@ -119,6 +120,7 @@ rli_system_create(struct rl_system **out, const struct config *config, const str
 	rc = system->eventfd < 0 ? system->eventfd
 				 : -pthread_mutex_init(&system->listeners_lock, NULL);
 	(void)pthread_mutex_init(&system->clerk.lock, NULL); /* never fails on Linux */
+	rli_tls_tickets_init(&system->tickets, config->user.tls_ticket_rotation_ns);
 	if (rc == 0) {
 		rc = rli_system_resolver_create(system);
 	}
@@ -165,6 +167,7 @@ rli_system_destroy(struct rl_system *system)
 	}
 	(void)pthread_mutex_destroy(&system->listeners_lock); /* nobody is inside any more */
 	(void)pthread_mutex_destroy(&system->clerk.lock);
+	rli_tls_tickets_fini(&system->tickets);
 	rli_host_pages_release(system, system->reserved_bytes);
 }
 
@@ -346,6 +349,12 @@ rl_system_notify(struct rl_system *sys, uint32_t shard, uint32_t kind, const voi
 		return -EINVAL;
 	}
 	return system_push(sys, shard, &envelope, data, len);
+}
+
+int
+rl_system_rotate_tickets(struct rl_system *sys)
+{
+	return rli_tls_tickets_rotate(&sys->tickets, rli_host_now_ns());
 }
 
 uint32_t

@@ -19,6 +19,7 @@
 #include "net/sys.h"
 #include "net/url.h"
 #include "shard/shard.h"
+#include "tls/tls_tickets.h"
 
 /* How far the end has come; it only grows. */
 enum system_drain {
@@ -95,6 +96,7 @@ struct rl_system {
 	struct acceptor *acceptor; /* NULL: the shards accept themselves */
 	struct clerk clerk;
 	struct resolver *resolver;
+	struct tls_tickets tickets;
 	struct thread_set *threads; /* thread.c's; NULL in the simulator */
 };
 

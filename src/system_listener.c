@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "actor/actor.h"
+#include "base/host.h"
 #include "net/listener.h"
 #include "net/listener_options.h"
 #include "net/sys.h"
@@ -244,6 +245,28 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
+/* Everything is read from files, and tickets can be made. 0 or a negative errno, logged. */
+static int
+listener_read_tls(struct rl_system *system, const struct rl_tls_options *options,
+		  struct tls_context **out)
+{
+	int rc = rli_tls_context_create(out, TLS_SERVER, options, &system->log);
+
+	if (rc != 0) {
+		return rc;
+	}
+	rc = rli_tls_tickets_ready(&system->tickets, rli_host_now_ns());
+	if (rc != 0) {
+		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"tls: no random numbers for the key of tickets");
+		rli_tls_context_destroy(*out);
+		*out = NULL;
+		return rc;
+	}
+	rli_tls_context_resume(*out, &system->tickets);
+	return 0;
+}
+
 /* Certificate and key are read and checked before there is a socket. */
 static int
 opening_tls(struct opening *opening, const struct url *url, const char *text)
@@ -254,7 +277,7 @@ opening_tls(struct opening *opening, const struct url *url, const char *text)
 
 	opening->listener->options.conn.tls = NULL; /* borrowed for this call */
 	if (url->is_tls && options != NULL) {
-		return rli_tls_context_create(&opening->listener->tls, TLS_SERVER, options, log);
+		return listener_read_tls(opening->system, options, &opening->listener->tls);
 	}
 	if (url->is_tls == (options != NULL)) {
 		return 0;
@@ -410,7 +433,7 @@ rl_listener_reload(struct rl_system *sys, rl_listener_id id, const struct rl_tls
 	opening.number = id_slot(id.private_bits);
 	old = opening.listener->tls;
 	if (old != NULL && tls != NULL) {
-		rc = rli_tls_context_create(&new, TLS_SERVER, tls, &sys->log);
+		rc = listener_read_tls(sys, tls, &new);
 	} else {
 		rli_log(&sys->log, RL_LOG_ERROR, LOG_NO_SHARD, "can't reload: %s",
 			old == NULL ? "the listener is not tls://" : "there are no tls options");

@@ -72,6 +72,7 @@ static const struct stats_field stats_after_undelivered[] = {
 	STATS_FIELD(lookups),
 	STATS_FIELD(lookups_refused),
 	STATS_FIELD(tls_handshakes),
+	STATS_FIELD(tls_resumed),
 };
 
 _Static_assert(sizeof(struct rl_stats) ==

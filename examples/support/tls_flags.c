@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "support/options.h"
+
 const struct rl_conn_options *
 tls_flags_options(struct tls_flags *flags, const char *url)
 {
@@ -13,6 +15,39 @@ tls_flags_options(struct tls_flags *flags, const char *url)
 	return &flags->conn;
 }
 
+/* The next of several, besides the first. */
+static void
+flags_add(struct tls_flags *flags, uint32_t count, const char *flag, const char *text)
+{
+	if (count == RL_TLS_CERTS_MAX) {
+		options_misuse("%s: '%s' is one too many, 1 to %d are possible", flag, text,
+			       RL_TLS_CERTS_MAX + 1);
+	}
+	flags->tls.certs = flags->certs;
+}
+
+static void
+flags_apply_cert(struct tls_flags *flags, const char *flag, const char *text)
+{
+	if (flags->tls.cert_file == NULL) {
+		flags->tls.cert_file = text;
+		return;
+	}
+	flags_add(flags, flags->tls.certs_count, flag, text);
+	flags->certs[flags->tls.certs_count++].cert_file = text;
+}
+
+static void
+flags_apply_key(struct tls_flags *flags, const char *flag, const char *text)
+{
+	if (flags->tls.key_file == NULL) {
+		flags->tls.key_file = text;
+		return;
+	}
+	flags_add(flags, flags->keys_count, flag, text);
+	flags->certs[flags->keys_count++].key_file = text;
+}
+
 void
 tls_flags_apply(void *arg, const char *flag, const char *text)
 {
@@ -21,13 +56,18 @@ tls_flags_apply(void *arg, const char *flag, const char *text)
 		const char *flag;
 		const char **field;
 	} fields[] = {
-		{ "--cert", &flags->tls.cert_file },
-		{ "--key", &flags->tls.key_file },
 		{ "--ca", &flags->tls.ca_file },
 		{ "--alpn", &flags->tls.alpn },
 		{ "--server-name", &flags->tls.server_name },
 	};
 
+	if (strcmp(flag, "--cert") == 0) {
+		flags_apply_cert(flags, flag, text);
+	} else if (strcmp(flag, "--key") == 0) {
+		flags_apply_key(flags, flag, text);
+	} else if (strcmp(flag, "--refuse-unknown-names") == 0) {
+		flags->tls.refuse_unknown_names = true;
+	}
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		if (strcmp(flag, fields[i].flag) == 0) {
 			*fields[i].field = text;

@@ -20,6 +20,8 @@
 struct tls_flags {
 	struct rl_tls_options tls;
 	struct rl_conn_options conn; /* that and nothing else */
+	struct rl_tls_cert certs[RL_TLS_CERTS_MAX]; /* tls.certs */
+	uint32_t keys_count; /* of the keys given for them */
 };
 
 #define TLS_FLAGS_INIT { .tls = RL_TLS_OPTIONS(.alpn = NULL) }
@@ -29,12 +31,14 @@ const struct rl_conn_options *tls_flags_options(struct tls_flags *flags, const c
 
 void tls_flags_apply(void *arg, const char *flag, const char *text);
 
-#define TLS_FLAGS_BOTH                                                                 \
-	{ "cert", "FILE", "tls: this end's certificate, PEM", tls_flags_apply },       \
-		{ "key", "FILE", "tls: its private key, PEM", tls_flags_apply },       \
-	{                                                                              \
-		"alpn", "LIST", "tls: protocols, in order of preference: h2,http/1.1", \
-			tls_flags_apply                                                \
+#define TLS_FLAGS_BOTH                                                                             \
+	{ "cert", "FILE", "tls: this end's certificate, PEM; repeatable where it listens",         \
+	  tls_flags_apply },                                                                       \
+		{ "key", "FILE", "tls: its private key, PEM; one for each --cert, in their order", \
+		  tls_flags_apply },                                                               \
+	{                                                                                          \
+		"alpn", "LIST", "tls: protocols, in order of preference: h2,http/1.1",             \
+			tls_flags_apply                                                            \
 	}
 
 #define TLS_FLAGS_CLIENT                                                                          \
@@ -45,11 +49,13 @@ void tls_flags_apply(void *arg, const char *flag, const char *text);
 		"server-name", "NAME", "tls: whom it must name (the URL's host)", tls_flags_apply \
 	}
 
-#define TLS_FLAGS_SERVER                                                              \
-	TLS_FLAGS_BOTH,                                                               \
-	{                                                                             \
-		"ca", "FILE", "tls: clients need a certificate that this one signed", \
-			tls_flags_apply                                               \
+#define TLS_FLAGS_SERVER                                                                       \
+	TLS_FLAGS_BOTH,                                                                        \
+		{ "refuse-unknown-names", NULL,                                                \
+		  "tls: only who asks for a name of a --cert, or for none", tls_flags_apply }, \
+	{                                                                                      \
+		"ca", "FILE", "tls: clients need a certificate that this one signed",          \
+			tls_flags_apply                                                        \
 	}
 
 #endif

@@ -244,6 +244,19 @@ struct rl_config {
 	 * recv_pool_bytes either.
 	 */
 	int64_t evict_after_ns;
+	/**
+	 * How long a key of TLS session tickets is used, in nanoseconds, -1: until the system ends.
+	 * For as long again it is accepted; then it is wiped. Default 12 h: what was recorded a day
+	 * ago can't be read with what is in memory. Tickets are good for two hours, or for this, if
+	 * it is less.
+	 */
+	int64_t tls_ticket_rotation_ns;
+	/**
+	 * Other ends (a name, a port and options) per shard whose TLS sessions are kept to be
+	 * resumed by opened connections, up to 4 of each; 1 to 1024. Default 64: what a program
+	 * talks to, and 2 MB or so at most. One more makes the least recently opened one go.
+	 */
+	uint32_t tls_sites_max;
 };
 
 /** A configuration with the given fields, everything else at its default. */

@@ -154,6 +154,7 @@ extern RL_EXPORT const struct rl_actor_def rl_listener;
  *            -EEXIST  a file that is no socket has the path, logged
  *            -ENOBUFS  no room for another listener (16)
  *            -ENOMEM  no memory
+ *            -EIO     OpenSSL has no random numbers for the key of tickets, logged
  *            -ESHUTDOWN  the system drains
  */
 RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *url,
@@ -176,11 +177,12 @@ RL_EXPORT RL_MUST_CHECK int rl_listener_open(struct rl_system *sys, const char *
 RL_EXPORT int rl_listener_url(struct rl_system *sys, rl_listener_id id, char url[RL_URL_MAX]);
 
 /**
- * Read a tls:// listener's certificate and key anew: connections that are accepted from then on
+ * Read a tls:// listener's certificates and keys anew: connections that are accepted from then on
  * have them, those that exist live on as they are.
  *
- * Returns when every shard has the new ones. When they can't be used, one log line says why, and
- * the old ones stay. Tickets that were given out before are not resumed any more.
+ * Returns when every shard has the new ones. When one of them can't be used, one log line says
+ * why, and all the old ones stay. Sessions of before are resumed, unless ca_file or alpn has
+ * changed.
  *
  * @param sys  The system.
  * @param id   The listener.

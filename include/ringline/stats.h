@@ -130,6 +130,8 @@ struct rl_stats {
 	uint64_t lookups_refused;
 	/** TLS handshakes that were completed, either end. */
 	uint64_t tls_handshakes;
+	/** Of these, those that resumed the session of an earlier connection. */
+	uint64_t tls_resumed;
 };
 
 RL_END_DECLS

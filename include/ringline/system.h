@@ -169,6 +169,23 @@ RL_EXPORT RL_MUST_CHECK int rl_system_spawn(struct rl_system *sys, uint32_t shar
 					    rl_actor_id *id);
 
 /**
+ * Change the key of TLS session tickets now, for all listeners; they do so by themselves, too
+ * (tls_ticket_rotation_ns).
+ *
+ * Tickets of the key before are still resumed, and replaced. After a second call nothing is
+ * resumed that was given out before the first: so call it twice when somebody may have read this
+ * process's memory.
+ *
+ * @param sys  The system.
+ *
+ * Context:   any thread.
+ * Cost:      80 random bytes, under a lock that handshakes take to copy a key.
+ * Returns:   0
+ *            -EIO  no random numbers; the keys stay
+ */
+RL_EXPORT RL_MUST_CHECK int rl_system_rotate_tickets(struct rl_system *sys);
+
+/**
  * Return how many shards the system has.
  *
  * @param sys  The system.

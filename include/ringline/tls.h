@@ -10,7 +10,8 @@
  *
  * An actor does not notice: with tls:// in the URL the same messages come, RL_MSG_OPEN when the
  * handshake is done, and the same verbs work. TLS 1.2 and 1.3, no compression, no renegotiation, no
- * early data. An opened connection verifies the other end's certificate and its name; there is no
+ * early data. Sessions are resumed, by tickets; opened connections do so by themselves. An opened
+ * connection verifies the other end's certificate and its name; there is no
  * switch to turn that off: whoever has a certificate of their own names it as ca_file.
  */
 #ifndef RINGLINE_TLS_H
@@ -19,6 +20,17 @@
 #include <ringline/types.h>
 
 RL_BEGIN_DECLS
+
+/** The most certificates that a listener has besides its first. */
+#define RL_TLS_CERTS_MAX 64
+
+/** A certificate for some of a listener's names. */
+struct rl_tls_cert {
+	/** PEM: the certificate, then those up to its root. It must have a DNS name. */
+	const char *cert_file;
+	/** PEM: its private key, without a passphrase. */
+	const char *key_file;
+};
 
 /** What one end of TLS needs to know; zero means the default. */
 struct rl_tls_options {
@@ -45,6 +57,20 @@ struct rl_tls_options {
 	 * listener that has some ends a handshake with a client that offers only others.
 	 */
 	const char *alpn;
+	/**
+	 * Listeners: certificates besides cert_file, up to RL_TLS_CERTS_MAX. A client that asks for
+	 * a name (SNI) gets the one that has it among its DNS names; if none has, the one that has
+	 * it with a star for the first label; the first of several. All others get cert_file.
+	 */
+	const struct rl_tls_cert *certs;
+	/** How many there are in certs. */
+	uint32_t certs_count;
+	/**
+	 * Listeners: who asks for a name that no certificate has is refused, with the alert
+	 * unrecognized_name. Default: gets cert_file, and minds or not. Who asks for none always
+	 * does.
+	 */
+	bool refuse_unknown_names;
 };
 
 /** Options with the given fields, everything else at its default. */
@@ -60,7 +86,10 @@ struct rl_tls_info {
 	/** "TLSv1.2" or "TLSv1.3", and the cipher's name. */
 	const char *version;
 	const char *cipher;
-	/** The session of an earlier connection was resumed. */
+	/**
+	 * The session of an earlier connection was resumed: what its certificates proved then
+	 * counts now.
+	 */
 	bool resumed;
 	/** The application protocol that both ends agreed on; empty: none. */
 	char alpn[RL_TLS_TEXT_MAX];

@@ -168,6 +168,7 @@ struct conn_setup {
 	bool outbound;
 	const struct tls_context *tls; /* NULL: plain */
 	const char *server_name; /* outbound TLS: whom to expect */
+	uint16_t port; /* outbound TLS: where, in network order */
 };
 
 int rli_conn_create(struct rl_shard *shard, const struct conn_setup *setup, struct conn **out);

@@ -165,6 +165,16 @@ conn_open_on(struct rl_shard *shard, const struct url *url, const struct conn_se
 	return 0;
 }
 
+static uint16_t
+open_port(const struct url *url)
+{
+	if (url_is_name(url)) {
+		return url->port;
+	}
+	return url->sockaddr.sa.sa_family == AF_INET6 ? url->sockaddr.in6.sin6_port
+						      : url->sockaddr.in.sin_port;
+}
+
 /* Whom to trust, and whom to expect. */
 static int
 open_tls(struct rl_shard *shard, const char *text, struct conn_setup *setup,
@@ -229,6 +239,7 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 		return -ESHUTDOWN;
 	}
 	if (url.is_tls) {
+		setup.port = open_port(&url);
 		rc = open_tls(shard, text, &setup, host);
 	} else if (setup.options->tls != NULL) {
 		rc = open_refuse_plain(shard, text);

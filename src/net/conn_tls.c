@@ -50,6 +50,10 @@ rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup)
 		rli_slab_give(&net->tlses, tls);
 		return rc;
 	}
+	if (setup->outbound) {
+		tls->session.place = rli_tls_store_place(&net->tls_store, setup->tls,
+							 setup->server_name, setup->port);
+	}
 	net->tls_shaking++;
 	conn->tls = tls;
 	return 0;
@@ -106,8 +110,20 @@ rli_conn_tls_client(struct rl_shard *shard, const struct rl_tls_options *options
 }
 
 void
+rli_conn_tls_rotate(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+	uint64_t due_ns = rli_tls_tickets_look(net->tls_tickets, shard->now_ns);
+
+	if (due_ns != UINT64_MAX) {
+		rli_wheel_start(&shard->wheel, &net->tickets_timer, due_ns);
+	}
+}
+
+void
 rli_conn_tls_fini(struct net *net)
 {
+	rli_tls_store_fini(&net->tls_store);
 	while (net->tls_clients_count > 0) {
 		net->tls_clients_count--;
 		rli_tls_context_destroy(net->tls_clients[net->tls_clients_count].context);
@@ -202,6 +218,9 @@ shake_done(struct conn *conn)
 {
 	tls_shaken(conn);
 	counters_add(&conn->shard->counters, tls_handshakes, 1);
+	if (rli_tls_session_resumed(&conn->tls->session)) {
+		counters_add(&conn->shard->counters, tls_resumed, 1);
+	}
 	conn->until_ns = 0;
 	rli_conn_deadline_start(conn, conn->tls->first_byte_timeout_ns);
 	rli_conn_mark(conn); /* what was sent meanwhile, and a pause, count from now on */
@@ -214,6 +233,9 @@ shake_step(struct conn *conn)
 	uint32_t len;
 
 	tls_limit(conn);
+	if (conn->outbound && !conn->tls->begun) {
+		rli_tls_session_resume(&conn->tls->session);
+	}
 	conn->tls->begun = true;
 	conn->shard->net->tls_steps++;
 	do {

@@ -56,6 +56,9 @@ int rli_conn_tls_client(struct rl_shard *shard, const struct rl_tls_options *opt
 			const struct tls_context **out);
 void rli_conn_tls_fini(struct net *net);
 
+/* On the first shard, when listeners have begun, and TIMER_TICKETS: are the keys due? */
+void rli_conn_tls_rotate(struct rl_shard *shard);
+
 /* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
 bool rli_conn_tls_shake(struct conn *conn);
 

@@ -90,6 +90,9 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 	}
 	listener->state = LISTENER_OPEN;
 	net->listeners_dirty = true;
+	if (setup->tls != NULL && shard->id == 0) {
+		rli_conn_tls_rotate(shard);
+	}
 	return 0;
 }
 

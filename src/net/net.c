@@ -29,6 +29,7 @@ rli_net_init(struct rl_shard *shard)
 	list_init(&net->tls_waiting);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
 	rli_timer_init(&net->evict_timer, TIMER_EVICT);
+	rli_timer_init(&net->tickets_timer, TIMER_TICKETS);
 	if (rc == 0) {
 		rc = rli_slab_init(&net->connects, sizeof(struct connect), config->conns_max);
 	}
@@ -47,6 +48,9 @@ rli_net_init(struct rl_shard *shard)
 	}
 	if (rc == 0) {
 		rc = rli_slab_init(&net->tls_buffers, TLS_PLAIN_MAX, 1);
+	}
+	if (rc == 0) {
+		rc = rli_tls_store_init(&net->tls_store, config->tls_sites_max);
 	}
 	if (rc == 0) {
 		rc = rli_slab_init(&net->outlets, sizeof(struct outlet), config->conns_max);

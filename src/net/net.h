@@ -64,6 +64,9 @@ struct net {
 		tls_buffer; /* where one delivery is decrypted to; NULL before the first needs it */
 	uint32_t tls_shaking; /* handshakes under way */
 	uint32_t tls_steps; /* of handshakes, in this turn */
+	struct tls_tickets *tls_tickets; /* the system's */
+	struct tls_store tls_store;
+	struct timer tickets_timer; /* armed on the first shard only */
 	uint32_t tls_clients_count;
 	struct tls_client tls_clients[TLS_CLIENTS_MAX];
 	size_t home_bytes; /* of send chunks given back since the last flush */

@@ -35,6 +35,7 @@ enum timer_kind {
 	TIMER_EVICT, /* send memory is short: who takes nothing of it? */
 	TIMER_LISTENER, /* a listener that waits before it accepts again */
 	TIMER_SYSTEM, /* the drain's deadline */
+	TIMER_TICKETS, /* the keys of TLS tickets are due */
 };
 
 /* 40 bytes, embedded in its owner; zeroed memory plus rli_timer_init() is a timer that is off. */

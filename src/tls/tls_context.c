@@ -15,7 +15,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/assert.h"
 #include "tls/tls_error.h"
+#include "tls/tls_session.h"
 
 /* Key exchange that forgets, ciphers that authenticate; TLS 1.3 has no others. */
 #define CONTEXT_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -34,6 +36,9 @@ context_free(void *parent, void *context, CRYPTO_EX_DATA *data, int index, long 
 	(void)index;
 	(void)argl;
 	(void)argp;
+	if (context != NULL) {
+		rli_tls_sni_fini(&((struct tls_context *)context)->sni);
+	}
 	OPENSSL_free(context);
 }
 
@@ -103,17 +108,23 @@ context_check_key_file(const char *file, const struct log *log)
 }
 
 static int
-context_load_own(SSL_CTX *ssl_ctx, const struct rl_tls_options *options, const struct log *log)
+context_load_own(SSL_CTX *ssl_ctx, const char *cert_file, const char *key_file,
+		 const struct log *log)
 {
-	if (SSL_CTX_use_certificate_chain_file(ssl_ctx, options->cert_file) != 1) {
-		return context_refuse_file(log, "cert_file", options->cert_file);
+	const X509 *cert;
+
+	if (SSL_CTX_use_certificate_chain_file(ssl_ctx, cert_file) != 1) {
+		return context_refuse_file(log, "cert_file", cert_file);
 	}
-	if (SSL_CTX_use_PrivateKey_file(ssl_ctx, options->key_file, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(ssl_ctx) != 1) {
-		return context_refuse_file(log, "key_file", options->key_file);
+	cert = SSL_CTX_get0_certificate(ssl_ctx);
+	/* a key of another kind finds no certificate, which SSL_CTX_check_private_key() would say
+	 */
+	if (SSL_CTX_use_PrivateKey_file(ssl_ctx, key_file, SSL_FILETYPE_PEM) != 1 ||
+	    X509_check_private_key(cert, SSL_CTX_get0_privatekey(ssl_ctx)) != 1) {
+		return context_refuse_file(log, "key_file", key_file);
 	}
-	context_check_key_file(options->key_file, log);
-	return context_check_dates(ssl_ctx, options->cert_file, log);
+	context_check_key_file(key_file, log);
+	return context_check_dates(ssl_ctx, cert_file, log);
 }
 
 static int
@@ -194,14 +205,38 @@ context_allow(SSL_CTX *ssl_ctx)
 						   SSL_OP_CLEANSE_PLAINTEXT);
 	(void)SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 						SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	/* tickets carry sessions; a cache would only grow, and be shared by all threads */
+	/* tickets carry sessions, those of 1.2 as well: who takes none has none to resume */
 	(void)SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_verify_depth(ssl_ctx, CONTEXT_DEPTH);
 	SSL_CTX_set_default_passwd_cb(ssl_ctx, context_no_passphrase);
 	return SSL_CTX_set_min_proto_version(ssl_ctx, TLS1_2_VERSION) == 1 &&
 	       SSL_CTX_set_cipher_list(ssl_ctx, CONTEXT_CIPHERS) == 1 &&
-	       SSL_CTX_set1_groups_list(ssl_ctx, CONTEXT_GROUPS) == 1 &&
-	       SSL_CTX_set_session_id_context(ssl_ctx, (const uint8_t *)"ringline", 8) == 1;
+	       SSL_CTX_set1_groups_list(ssl_ctx, CONTEXT_GROUPS) == 1;
+}
+
+static int
+context_check_certs(enum tls_role role, const struct rl_tls_options *options, const struct log *log)
+{
+	if (role == TLS_CLIENT && (options->certs_count > 0 || options->refuse_unknown_names)) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"tls: certs and refuse_unknown_names are for listeners");
+		return -EINVAL;
+	}
+	if (options->certs_count > RL_TLS_CERTS_MAX ||
+	    (options->certs_count > 0 && options->certs == NULL)) {
+		rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+			"tls: certs_count = %u: must be the number of certs, 0 to %u",
+			options->certs_count, (unsigned)RL_TLS_CERTS_MAX);
+		return -EINVAL;
+	}
+	for (uint32_t i = 0; i < options->certs_count; i++) {
+		if (options->certs[i].cert_file == NULL || options->certs[i].key_file == NULL) {
+			rli_log(log, RL_LOG_ERROR, LOG_NO_SHARD,
+				"tls: certs[%u]: needs cert_file and key_file", i);
+			return -EINVAL;
+		}
+	}
+	return 0;
 }
 
 static int
@@ -234,7 +269,61 @@ context_check(enum tls_role role, const struct rl_tls_options *options, const st
 		return context_refuse(log, "server_name", options->server_name,
 				      "must have 1 to 255 bytes");
 	}
-	return 0;
+	return context_check_certs(role, options, log);
+}
+
+/* One of several: loaded into a context of its own, so that it is checked as the first is. */
+static int
+context_add_cert(struct tls_context *context, const struct rl_tls_cert *cert, const struct log *log)
+{
+	SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_server_method());
+	int rc = -ENOMEM;
+
+	if (ssl_ctx != NULL && context_allow(ssl_ctx)) {
+		rc = context_load_own(ssl_ctx, cert->cert_file, cert->key_file, log);
+		rc = rc == 0 ? rli_tls_sni_add(&context->sni, ssl_ctx) : rc;
+	}
+	SSL_CTX_free(ssl_ctx);
+	return rc == -ENOENT ? context_refuse(log, "cert_file", cert->cert_file,
+					      "it has no DNS name, so nobody would ever get it")
+			     : rc;
+}
+
+static int
+context_fill_server(struct tls_context *context, const struct rl_tls_options *options,
+		    const struct log *log)
+{
+	SSL_CTX *ssl_ctx = context->ssl_ctx;
+	int rc = rli_tls_sni_default(&context->sni, ssl_ctx);
+
+	for (uint32_t i = 0; i < options->certs_count && rc == 0; i++) {
+		rc = context_add_cert(context, &options->certs[i], log);
+	}
+	if (rc != 0) {
+		return rc;
+	}
+	context->sni.refuses = options->refuse_unknown_names;
+	if (options->ca_file != NULL) {
+		SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+				   NULL);
+	}
+	if (context->alpn_len > 0) {
+		SSL_CTX_set_alpn_select_cb(ssl_ctx, context_choose_alpn, context);
+	}
+	return rli_tls_sni_use(&context->sni, ssl_ctx, options->alpn);
+}
+
+static int
+context_fill_client(struct tls_context *context)
+{
+	SSL_CTX *ssl_ctx = context->ssl_ctx;
+
+	SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, NULL);
+	rli_tls_session_keeps(ssl_ctx);
+	return context->alpn_len == 0 || SSL_CTX_set_alpn_protos(ssl_ctx, context->alpn,
+								 context->alpn_len) == 0
+		       ? 0
+		       : -ENOMEM;
 }
 
 static int
@@ -248,7 +337,7 @@ context_fill(struct tls_context *context, enum tls_role role, const struct rl_tl
 		return context_refuse_file(log, "ciphers", CONTEXT_CIPHERS);
 	}
 	if (options->cert_file != NULL) {
-		rc = context_load_own(ssl_ctx, options, log);
+		rc = context_load_own(ssl_ctx, options->cert_file, options->key_file, log);
 	}
 	if (rc == 0) {
 		rc = context_load_trust(ssl_ctx, role, options->ca_file, log);
@@ -259,19 +348,8 @@ context_fill(struct tls_context *context, enum tls_role role, const struct rl_tl
 	if (rc != 0) {
 		return rc;
 	}
-	if (role == TLS_CLIENT) {
-		SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER, NULL);
-	} else if (options->ca_file != NULL) {
-		SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-				   NULL);
-	}
-	if (context->alpn_len > 0 && role == TLS_SERVER) {
-		SSL_CTX_set_alpn_select_cb(ssl_ctx, context_choose_alpn, context);
-	} else if (context->alpn_len > 0 &&
-		   SSL_CTX_set_alpn_protos(ssl_ctx, context->alpn, context->alpn_len) != 0) {
-		return -ENOMEM;
-	}
-	return 0;
+	return role == TLS_SERVER ? context_fill_server(context, options, log)
+				  : context_fill_client(context);
 }
 
 int
@@ -311,6 +389,13 @@ rli_tls_context_create(struct tls_context **out, enum tls_role role,
 	}
 	*out = context;
 	return 0;
+}
+
+void
+rli_tls_context_resume(struct tls_context *context, struct tls_tickets *tickets)
+{
+	RL_ASSERT(context->server);
+	rli_tls_tickets_use(tickets, context->ssl_ctx);
 }
 
 void

@@ -12,6 +12,8 @@
 #include <ringline/tls.h>
 
 #include "base/log.h"
+#include "tls/tls_sni.h"
+#include "tls/tls_tickets.h"
 
 #define TLS_ALPN_MAX 255 /* bytes of the list as it goes over the wire */
 
@@ -22,6 +24,7 @@ struct tls_context {
 	bool server;
 	uint8_t alpn_len;
 	uint8_t alpn[TLS_ALPN_MAX]; /* each protocol behind its length */
+	struct tls_sni sni; /* a server's */
 };
 
 enum tls_role {
@@ -36,6 +39,12 @@ enum tls_role {
  */
 int rli_tls_context_create(struct tls_context **out, enum tls_role role,
 			   const struct rl_tls_options *options, const struct log *log);
+
+/*
+ * A server's sessions are resumed by @tickets, which must be ready and outlive it. Before the first
+ * session; without this they have tickets of their own context's, which nobody else can open.
+ */
+void rli_tls_context_resume(struct tls_context *context, struct tls_tickets *tickets);
 
 /* Sessions that were made of it live on. NULL does nothing. */
 void rli_tls_context_destroy(struct tls_context *context);

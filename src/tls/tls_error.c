@@ -75,6 +75,8 @@ rli_tls_error_errno(const struct ssl_st *ssl)
 	switch (reason) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
 		return error_of_certificate(ssl);
+	case SSL_R_CALLBACK_FAILED: /* the one that looks at the name */
+		return -EADDRNOTAVAIL;
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		return -EKEYREJECTED;
 	case SSL_R_UNSUPPORTED_PROTOCOL:

@@ -25,6 +25,7 @@ const char *rli_tls_error_text(char text[TLS_ERROR_TEXT_MAX]);
  *	-EKEYREJECTED, -EKEYEXPIRED, -EKEYREVOKED  the peer's certificate, by this end
  *	-ECONNABORTED     the peer sent a fatal alert
  *	-EPROTONOSUPPORT  no version, cipher, group or application protocol in common
+ *	-EADDRNOTAVAIL    no certificate for the name that the peer asked for
  *	-ENOMEM
  *	-EPROTO           anything else that is no TLS, or not as it should be
  */

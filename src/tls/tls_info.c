@@ -53,7 +53,7 @@ rli_tls_info(struct tls_session *session, struct rl_tls_info *info)
 	memset(info, 0, sizeof(*info));
 	info->version = SSL_get_version(session->ssl);
 	info->cipher = SSL_get_cipher_name(session->ssl);
-	info->resumed = SSL_session_reused(session->ssl) == 1;
+	info->resumed = rli_tls_session_resumed(session);
 	SSL_get0_alpn_selected(session->ssl, &alpn, &alpn_len);
 	memcpy(info->alpn, alpn != NULL ? (const char *)alpn : "", alpn_len);
 	if (name != NULL && strlen(name) < sizeof(info->server_name)) {

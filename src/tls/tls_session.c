@@ -16,6 +16,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/assert.h"
+#include "base/host.h"
 #include "tls/tls_error.h"
 
 static pthread_once_t session_once = PTHREAD_ONCE_INIT;
@@ -187,6 +188,49 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 		rli_tls_session_fini(session);
 	}
 	return rc;
+}
+
+/* OpenSSL has a session to be resumed later: 1 takes it. */
+static int
+session_keep(SSL *ssl, SSL_SESSION *kept)
+{
+	const struct tls_session *session = SSL_get_app_data(ssl);
+	uint64_t now_ns = rli_host_now_ns();
+
+	if (session == NULL || SSL_get_verify_result(ssl) != X509_V_OK) {
+		return 0;
+	}
+	return rli_tls_store_keep(session->place, kept,
+				  SSL_session_reused(ssl) == 1 ? session->proved_ns : now_ns,
+				  now_ns);
+}
+
+void
+rli_tls_session_keeps(struct ssl_ctx_st *ssl_ctx)
+{
+	(void)SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_CLIENT |
+							      SSL_SESS_CACHE_NO_INTERNAL_STORE);
+	SSL_CTX_sess_set_new_cb(ssl_ctx, session_keep);
+}
+
+void
+rli_tls_session_resume(struct tls_session *session)
+{
+	SSL_SESSION *kept =
+		rli_tls_store_take(session->place, rli_host_now_ns(), &session->proved_ns);
+
+	(void)SSL_set_app_data(session->ssl, session); /* without, nothing is kept */
+	if (kept != NULL) {
+		(void)SSL_set_session(session->ssl, kept); /* without, it is a full handshake */
+		SSL_SESSION_free(kept);
+		rli_tls_error_clear();
+	}
+}
+
+bool
+rli_tls_session_resumed(const struct tls_session *session)
+{
+	return SSL_session_reused(session->ssl) == 1;
 }
 
 void

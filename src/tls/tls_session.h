@@ -17,10 +17,12 @@
 
 #include "shard/chunk.h"
 #include "tls/tls_context.h"
+#include "tls/tls_store.h"
 
 #define TLS_PLAIN_MAX	 16384 /* bytes in a record */
 #define TLS_OVERHEAD_MAX 40 /* that a record adds to them: header, nonce, type, tag */
 
+struct ssl_ctx_st;
 struct ssl_st;
 
 enum tls_status {
@@ -47,6 +49,9 @@ struct tls_session {
 	uint32_t out_room;
 	uint32_t out_max; /* what the protocol itself may make: more ends the session */
 
+	struct tls_place place; /* a client's: where sessions come from, and go to */
+	uint64_t proved_ns; /* when the session that it offers was verified */
+
 	int error; /* FAILED: why, a negative errno; -ENOBUFS: out_max */
 	bool ready; /* the handshake is done */
 	bool readable; /* decrypted bytes wait inside */
@@ -60,6 +65,18 @@ struct tls_session {
  */
 int rli_tls_session_init(struct tls_session *session, const struct tls_context *context,
 			 struct chunk_pool *pool, const char *server_name);
+
+/* A client's context hands out what its sessions may be resumed by. */
+void rli_tls_session_keeps(struct ssl_ctx_st *ssl_ctx);
+
+/*
+ * Before a client's first step: resume what is kept at its place, which must be that of its name
+ * and context, and keep there what comes.
+ */
+void rli_tls_session_resume(struct tls_session *session);
+
+/* After the handshake: an earlier one was resumed. */
+bool rli_tls_session_resumed(const struct tls_session *session);
 
 /* Records that were not taken go home. Zeroed memory is fine. */
 void rli_tls_session_fini(struct tls_session *session);

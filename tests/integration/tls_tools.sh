@@ -8,6 +8,7 @@ set -euo pipefail
 
 dir=$1
 deadline=60
+shards=1 # of servers that are started
 work=$(mktemp -d)
 mkfifo "$work/never" # nobody ever writes to it
 pids=()
@@ -54,6 +55,12 @@ make_certificates()
 			-addext subjectAltName=DNS:localhost,IP:127.0.0.1
 		openssl req "${new[@]}" "${ca[@]}" -keyout "$work/client.key" -out "$work/client.pem" \
 			-subj /CN=client -addext basicConstraints=critical,CA:FALSE
+		openssl req "${new[@]}" "${ca[@]}" -keyout "$work/shop.key" -out "$work/shop.pem" \
+			-subj /CN=shop -addext basicConstraints=critical,CA:FALSE \
+			-addext subjectAltName=DNS:shop.test,DNS:*.shop.test
+		openssl req "${ca[@]}" -newkey rsa:2048 -nodes -days 2 -x509 -keyout "$work/mail.key" \
+			-out "$work/mail.pem" -subj /CN=mail -addext basicConstraints=critical,CA:FALSE \
+			-addext subjectAltName=DNS:mail.test
 	} 2>"$work/make.err" || fail "can't make certificates"
 }
 
@@ -63,7 +70,7 @@ start()
 	local ready=$work/ready
 	rm -f "$ready"
 	mkfifo "$ready"
-	"$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 --stats "$@" \
+	"$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards "$shards" --stats "$@" \
 		>"$ready" 2>"$work/server.err" &
 	server_pid=$!
 	pids+=("$server_pid")
@@ -72,7 +79,14 @@ start()
 	port=${url##*:}
 }
 
-# finish: sets stats.
+# stop: some of its clients were killed.
+stop()
+{
+	kill -TERM "$server_pid"
+	wait "$server_pid" || fail "the server exits with $?"
+}
+
+# finish: sets stats. Nobody broke off.
 finish()
 {
 	local rc=0
@@ -141,21 +155,131 @@ session_is_whole()
 		grep -q 'END SSL SESSION' "$work/session.in"
 }
 
-# Both tickets work: the second connection is resumed, on whatever connection they were got.
+# first VERSION: a connection whose session goes to the file "session.in".
+first()
+{
+	rm -f "$work/session" "$work/session.in"
+	openssl s_client -connect "127.0.0.1:$port" "$1" -ign_eof -sess_out "$work/session" \
+		0<>"$work/never" >"$work/first.out" 2>&1 & # ended below
+	pids+=("$!")
+	await session_is_whole || fail "s_client $1 got no session"
+	end_of "${pids[-1]}"
+}
+
+# again VERSION STATE: with that session: Reused or New.
+again()
+{
+	local out
+	out=$(timeout "$deadline" openssl s_client -connect "127.0.0.1:$port" "$1" \
+		-sess_in "$work/session.in" </dev/null 2>/dev/null) || fail "s_client -sess_in exits with $?"
+	[[ $out == *"$2, TLS"* ]] || fail "$1 is not $2: $out"
+}
+
+# says_more TEXT THAN: the server has said so more often than that.
+says_more()
+{
+	[[ $(grep -c "$1" "$work/server.err") -gt $2 ]]
+}
+
+# signal NAME TEXT: and the server says so, once more than before.
+signal()
+{
+	local before
+	before=$(grep -c "$2" "$work/server.err" || true)
+	kill "-$1" "$server_pid"
+	await says_more "$2" "$before" || fail "after SIG$1 the server did not say \"$2\""
+}
+
+# The acceptor hands out connections in turn, so two in a row are on both shards.
 check_resumption()
 {
-	local version out
+	local version
 	for version in -tls1_2 -tls1_3; do
-		rm -f "$work/session" "$work/session.in"
-		openssl s_client -connect "127.0.0.1:$port" "$version" -ign_eof -sess_out "$work/session" \
-			0<>"$work/never" >"$work/first.out" 2>&1 & # ended below
-		pids+=("$!")
-		await session_is_whole || fail "s_client $version got no session"
-		end_of "${pids[-1]}"
-		out=$(timeout "$deadline" openssl s_client -connect "127.0.0.1:$port" "$version" \
-			-sess_in "$work/session.in" </dev/null 2>/dev/null) || fail "s_client -sess_in exits with $?"
-		[[ $out == *Reused,* ]] || fail "$version was not resumed: $out"
+		first "$version"
+		again "$version" Reused
+		again "$version" Reused
+		signal USR2 'the key of tickets was changed'
+		again "$version" Reused
+		again "$version" Reused
+		signal HUP ': reloaded$'
+		again "$version" Reused
+		signal USR2 'the key of tickets was changed'
+		again "$version" New
+		again "$version" New
 	done
+}
+
+# shown NAME: whom the certificate is about that s_client sees when it asks for that name.
+shown()
+{
+	local name=(-servername "$1")
+	[[ -n $1 ]] || name=(-noservername)
+	timeout "$deadline" openssl s_client -connect "127.0.0.1:$port" "${name[@]}" \
+		</dev/null 2>"$work/tool.err" | openssl x509 -noout -subject -nameopt multiline 2>/dev/null |
+		sed -n 's/.*commonName *= //p'
+}
+
+# check_name NAME SUBJECT
+check_name()
+{
+	local got
+	got=$(shown "$1") || true
+	[[ $got == "$2" ]] || fail "who asks for \"$1\" sees \"$got\", not \"$2\""
+}
+
+check_names()
+{
+	local name
+	check_name shop.test shop
+	check_name WWW.Shop.test shop
+	check_name mail.test mail
+	check_name localhost localhost
+	check_name a.b.shop.test "$1"
+	check_name '' localhost
+	if have curl; then
+		for name in shop.test www.shop.test mail.test localhost; do
+			rm -f "$work/curl.out"
+			curl -sSN --http0.9 --cacert "$work/ca.pem" --resolve "$name:$port:127.0.0.1" \
+				"https://$name:$port/" >"$work/curl.out" 2>"$work/curl.err" & # ended below
+			pids+=("$!")
+			await grep -qs '^Host: ' "$work/curl.out" || fail "curl does not trust $name"
+			end_of "${pids[-1]}"
+		done
+	fi
+	have node && check_node_names "$1"
+	return 0
+}
+
+# Each name's certificate is that name's, and a session is resumed under it.
+check_node_names()
+{
+	timeout "$deadline" node -e '
+		const [ca, port, unknown] = process.argv.slice(1), tls = require("tls");
+		const sees = (servername, session) => new Promise((done) => {
+			const socket = tls.connect({ host: "127.0.0.1", port, servername, session,
+				ca: require("fs").readFileSync(ca), checkServerIdentity: () => undefined });
+			let kept;
+			socket.on("session", (session) => { kept = session; });
+			socket.on("secureConnect", () => socket.write("x"));
+			socket.on("data", () => {
+				const cert = socket.getPeerCertificate();
+				done({ cn: cert.subject && cert.subject.CN, reused: socket.isSessionReused(), kept });
+				socket.end();
+			});
+			socket.on("error", (error) => done({ error }));
+		});
+		(async () => {
+			for (const [name, cn] of [["shop.test", "shop"], ["a.shop.test", "shop"], ["mail.test", "mail"],
+					["localhost", "localhost"], ["nobody.test", unknown]]) {
+				const first = await sees(name);
+				if (cn === "" ? !first.error : first.cn !== cn || first.reused) throw [name, first];
+				if (cn === "") continue;
+				if (!(await sees(name, first.kept)).reused) throw [name, "not resumed"];
+				if ((await sees("www.shop.test", first.kept)).reused) throw [name, "resumed elsewhere"];
+			}
+			process.exit(0);
+		})().catch((error) => { console.error(error); process.exit(3); });
+	' "$work/ca.pem" "$port" "$1" 2>"$work/node.err" || fail "node exits with $?"
 }
 
 check_gnutls_client()
@@ -258,7 +382,6 @@ check_our_client --server-name localhost --alpn echo
 have node && check_node_client
 have gnutls-cli && check_gnutls_client
 have curl && check_curl
-check_resumption
 rc=0
 "$dir/echo_client" --connect "tls://127.0.0.1:$port" </dev/null >/dev/null 2>"$work/client.err" || rc=$?
 [[ $rc -eq 1 ]] && grep -q 'tls: Key was rejected' "$work/client.err" || fail "echo_client trusts anybody"
@@ -268,6 +391,26 @@ wait "$server_pid" || fail "the server exits with $?"
 start --cert "$work/server.pem" --key "$work/server.key" --ca "$work/ca.pem"
 check_our_client --cert "$work/client.pem" --key "$work/client.key"
 finish
+
+shards=2
+[[ $(nproc) -gt 1 ]] || shards=1
+start --cert "$work/server.pem" --key "$work/server.key" --accept-mode round_robin
+check_resumption
+stop
+shards=1
+
+several=(--cert "$work/server.pem" --key "$work/server.key" --cert "$work/shop.pem" --key "$work/shop.key"
+	--key "$work/mail.key" --cert "$work/mail.pem")
+start "${several[@]}"
+check_names localhost
+stop
+start "${several[@]}" --refuse-unknown-names
+check_names ''
+stop
+rc=0
+"$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 "${several[@]:0:6}" --key "$work/mail.key" \
+	2>"$work/server.err" || rc=$?
+[[ $rc -eq 1 ]] && grep -q 'shop.key\|mail.key' "$work/server.err" || fail "keys of others are taken"
 
 start # with a certificate of its own making
 cert=$(sed -n 's/.*--ca \(.*\)$/\1/p' "$work/server.err")

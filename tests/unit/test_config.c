@@ -63,7 +63,9 @@ AT(tls_handshakes_max, 264);
 AT(tls_handshake_steps_max, 268);
 AT(output_timeout_ns, 272);
 AT(evict_after_ns, 280);
-_Static_assert(sizeof(struct rl_config) == 288, "struct rl_config has not changed its size");
+AT(tls_ticket_rotation_ns, 288);
+AT(tls_sites_max, 296);
+_Static_assert(sizeof(struct rl_config) == 304, "struct rl_config has not changed its size");
 
 _Static_assert(RL_LOG_ERROR == 1 && RL_LOG_DEBUG == 4, "log levels have their numbers");
 _Static_assert(RL_CONNS_REFUSE == 0 && RL_CONNS_PAUSE == 1, "policies have their numbers");
@@ -153,7 +155,7 @@ config_without_struct_size_is_refused(void **state)
 		user.struct_size = sizes[i];
 		(void)snprintf(text, sizeof(text),
 			       "config: struct_size = %zu: the struct was made without "
-			       "RL_CONFIG(), which sets it to 288",
+			       "RL_CONFIG(), which sets it to 304",
 			       sizes[i]);
 		unit_refused(&user, &machine, -EINVAL, text);
 	}
@@ -196,12 +198,12 @@ config_of_a_newer_program_may_not_use_what_we_lack(void **state)
 
 	user.unknown[23] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 312 with byte 311 set: the program uses a field that "
-		     "this library (struct_size = 288) does not have");
+		     "config: struct_size = 328 with byte 327 set: the program uses a field that "
+		     "this library (struct_size = 304) does not have");
 	user.unknown[0] = 1;
 	unit_refused(&user.known, &machine, -EINVAL,
-		     "config: struct_size = 312 with byte 288 set: the program uses a field that "
-		     "this library (struct_size = 288) does not have");
+		     "config: struct_size = 328 with byte 304 set: the program uses a field that "
+		     "this library (struct_size = 304) does not have");
 }
 
 /* Setting one field alone never contradicts a default that was not asked for. */

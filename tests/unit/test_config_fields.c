@@ -56,6 +56,7 @@ static const struct number numbers[] = {
 	{ FIELD(spin_us), 1, 1000, 0, false, ALONE },
 	{ FIELD(tls_handshakes_max), 1, 16777215, 4096, false, ALONE },
 	{ FIELD(tls_handshake_steps_max), 1, 65536, 2, false, ALONE },
+	{ FIELD(tls_sites_max), 1, 1024, 64, false, ALONE },
 	{ FIELD(bufs_max), 1, 16777215, 65536, false, ALONE },
 	{ FIELD(buf_pool_bytes), MIB, MIB *MIB, 64 * MIB, false, ALONE },
 	{ FIELD(lookups_max), 1, 65536, 256, false, ALONE },
@@ -165,6 +166,7 @@ field_left_out_has_its_default(void **state)
 	assert_true(config.user.drain_timeout_ns == RL_SEC(10));
 	assert_true(config.user.output_timeout_ns == RL_SEC(120));
 	assert_true(config.user.evict_after_ns == RL_SEC(5));
+	assert_true(config.user.tls_ticket_rotation_ns == RL_SEC(12 * 3600));
 	assert_int_equal(config.user.conns_policy, RL_CONNS_REFUSE);
 	assert_int_equal(config.user.accept_mode, RL_ACCEPT_PER_SHARD);
 	assert_int_equal(config.user.log_level, RL_LOG_WARN);
@@ -259,7 +261,7 @@ deadline_off_or_positive_is_taken(void **state)
 				  .first_byte_timeout_ns = values[i], .idle_timeout_ns = values[i],
 				  .stall_timeout_ns = values[i], .linger_timeout_ns = values[i],
 				  .drain_timeout_ns = values[i], .output_timeout_ns = values[i],
-				  .evict_after_ns = values[i]);
+				  .evict_after_ns = values[i], .tls_ticket_rotation_ns = values[i]);
 		struct config config = unit_resolved(&user, &machine);
 
 		assert_true(config.user.connect_timeout_ns == values[i]);
@@ -270,6 +272,7 @@ deadline_off_or_positive_is_taken(void **state)
 		assert_true(config.user.drain_timeout_ns == values[i]);
 		assert_true(config.user.output_timeout_ns == values[i]);
 		assert_true(config.user.evict_after_ns == values[i]);
+		assert_true(config.user.tls_ticket_rotation_ns == values[i]);
 	}
 }
 
@@ -288,6 +291,7 @@ deadline_negative_is_refused(void **state)
 		{ "drain_timeout_ns", offsetof(struct rl_config, drain_timeout_ns) },
 		{ "output_timeout_ns", offsetof(struct rl_config, output_timeout_ns) },
 		{ "evict_after_ns", offsetof(struct rl_config, evict_after_ns) },
+		{ "tls_ticket_rotation_ns", offsetof(struct rl_config, tls_ticket_rotation_ns) },
 	};
 	uint32_t i;
 

@@ -44,6 +44,8 @@ static const char *const certs_names[CERTS_FILES] = {
 	[CERTS_EARLY] = "early.pem",
 	[CERTS_STRANGER] = "stranger.pem",
 	[CERTS_STRANGER_KEY] = "stranger.key",
+	[CERTS_WILD] = "wild.pem",
+	[CERTS_WILD_KEY] = "wild.key",
 	[CERTS_EMPTY] = "empty.pem",
 };
 
@@ -142,7 +144,8 @@ static void
 certs_issue(const struct tls_certs *certs, enum tls_certs_file file, const struct wish *wish,
 	    const struct identity *by)
 {
-	struct identity made = identity_make(wish, by, NULL);
+	struct identity made =
+		identity_make(wish, by, file == CERTS_WILD ? EVP_RSA_gen(2048) : NULL);
 
 	certs_write(certs, file, made.cert);
 	certs_write_key(certs, file + 1, made.key); /* the key's file is the next */
@@ -181,6 +184,9 @@ tls_certs_make(struct tls_certs *certs)
 		DAY_S,
 		false,
 	};
+	static const struct wish wild = {
+		"wild.test", "DNS:*.Wild.test,DNS:" TLS_CERTS_NAME, -DAY_S, DAY_S, false,
+	};
 	static const struct wish expired = { TLS_CERTS_NAME, NULL, -2 * DAY_S, -1, false };
 	static const struct wish early = { TLS_CERTS_NAME, NULL, DAY_S, 2 * DAY_S, false };
 	struct identity ca = identity_make(&ca_wish, NULL, NULL);
@@ -198,6 +204,7 @@ tls_certs_make(struct tls_certs *certs)
 	certs_issue(certs, CERTS_OTHER, &other, &ca);
 	certs_issue(certs, CERTS_CLIENT, &client, &ca);
 	certs_issue(certs, CERTS_LONG, &endless, &ca);
+	certs_issue(certs, CERTS_WILD, &wild, &ca);
 	certs_issue(certs, CERTS_STRANGER, &server_wish, NULL);
 	certs_issue_bad(certs, CERTS_EXPIRED, &expired, &ca, &server);
 	certs_issue_bad(certs, CERTS_EARLY, &early, &ca, &server);

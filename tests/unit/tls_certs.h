@@ -21,6 +21,8 @@ enum tls_certs_file {
 	CERTS_EARLY, /* likewise, from tomorrow on */
 	CERTS_STRANGER, /* signed by itself */
 	CERTS_STRANGER_KEY,
+	CERTS_WILD, /* for *.wild.test and server.test, with a key of another kind */
+	CERTS_WILD_KEY,
 	CERTS_EMPTY, /* an empty file */
 	CERTS_FILES
 };

@@ -29,6 +29,20 @@ pair_init_with(const struct rl_tls_options *server, const struct rl_tls_options 
 }
 
 void
+pair_again(const struct tls_context *server, const char *name)
+{
+	const struct tls_context *contexts[2] = { server, pair.contexts[CLIENT] };
+
+	for (int i = 0; i < 2; i++) {
+		(void)rli_tls_end(&pair.ends[i]); /* or its session is not resumable */
+		rli_tls_session_fini(&pair.ends[i]);
+		pair.wires[i] = (struct wire){ .start = 0 };
+		assert_int_equal(rli_tls_session_init(&pair.ends[i], contexts[i], &pair.pool, name),
+				 0);
+	}
+}
+
+void
 pair_fini(void)
 {
 	for (int i = 0; i < 2; i++) {

@@ -37,6 +37,9 @@ extern uint8_t plain[2][TLS_PLAIN_MAX];
 void pair_init_with(const struct rl_tls_options *server, const struct rl_tls_options *client,
 		    const char *name);
 
+/* Both say goodbye, and two new ends stand there, the server's of @server. */
+void pair_again(const struct tls_context *server, const char *name);
+
 /* Nothing that was taken may stay out. */
 void pair_fini(void);
 
