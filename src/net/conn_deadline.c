@@ -104,7 +104,9 @@ deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
 	int64_t timeout_ns = conn->shard->config->tls_handshake_timeout_ns;
 
 	conn->tls->first_byte_timeout_ns = first_byte_timeout_ns;
-	conn->until_ns = timeout_ns < 0 ? 0 : conn->shard->now_ns + (uint64_t)timeout_ns;
+	conn->until_ns = timeout_ns < 0 || RL_MUTANT(TLS_TIMELESS)
+				 ? 0
+				 : conn->shard->now_ns + (uint64_t)timeout_ns;
 	rli_conn_deadline_update(conn);
 }
 
