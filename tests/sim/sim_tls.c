@@ -253,6 +253,7 @@ sim_tls_end(struct sim_tls *tls)
 {
 	ERR_clear_error();
 	tls->said = true;
+	(void)SSL_do_handshake(tls->ssl); /* new keys that were not said yet */
 	sim_check(SSL_shutdown(tls->ssl) >= 0, "a peer can't say close_notify: %s", sim_tls_why());
 }
 
