@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "actor/actor_mesh.h"
+#include "base/host.h"
 #include "mailbox/mesh.h"
 #include "net/conn.h"
 #include "net/net.h"
@@ -215,6 +216,8 @@ rli_drain_step(struct rl_shard *shard)
 	uint32_t drain = rli_system_drain_level(shard->system);
 
 	if (drain >= SYSTEM_DRAINS && shard->drain == SYSTEM_RUNS) {
+		/* the turn's clock may be older than the wish, and the deadline counts from that */
+		shard->now_ns = rli_host_now_ns();
 		drain_begin(shard);
 	}
 	if (drain >= SYSTEM_CUTS && shard->drain == SYSTEM_DRAINS) {

@@ -14,8 +14,8 @@ import tempfile
 import time
 
 READY = re.compile(r"^ready (?:tcp://[^ ]*:(?P<port>\d+)|unix:[^ ]+) shards=\d+$", re.MULTILINE)
-READY_SECONDS = 10
-STOP_SECONDS = 15
+READY_SECONDS = 60
+STOP_SECONDS = 60
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -16,6 +16,7 @@
 /* X(name, what the bug is) */
 #define MUTANT_LIST(X)                                                        \
 	X(RECV_NOT_REARMED, "an error ends receiving for good")               \
+	X(UNIX_MULTISHOT, "a Unix stream's end is left to a multishot")       \
 	X(BUFFER_RETURNED_TWICE, "a receive buffer goes home twice")          \
 	X(BUFFER_LEAKED, "a receive buffer of a closing connection is kept")  \
 	X(BUFFER_FLAG_UNCHECKED, "a buffer id counts without F_BUFFER")       \

@@ -46,7 +46,10 @@ rli_conn_recv_is_held(const struct conn *conn)
 	       conn->out_bytes > conn->shard->config->send_high_bytes;
 }
 
-/* PATH-2 arm recv. False: the submission queue is full. */
+/*
+ * A Unix stream gets one receive at a time, since Linux from 6.17 on loses its end under a multishot
+ * one (ADR 37). PATH-2 arm recv. False: the submission queue is full.
+ */
 static bool
 recv_arm(struct conn *conn)
 {
@@ -56,7 +59,11 @@ recv_arm(struct conn *conn)
 		counters_add(&conn->shard->counters, sq_full, 1);
 		return false;
 	}
-	io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+	if (conn->is_unix && !RL_MUTANT(UNIX_MULTISHOT)) {
+		io_uring_prep_recv(sqe, conn->fd, NULL, 0, 0);
+	} else {
+		io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+	}
 	io_uring_sqe_set_flags(sqe, conn->sqe_flags | IOSQE_BUFFER_SELECT);
 	sqe->buf_group = BUFRING_GROUP;
 	op_arm(&conn->recv, sqe, recv_done);

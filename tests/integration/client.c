@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,18 @@ client_wait(int fd, short events)
 	assert_int_equal(poll(&poller, 1, RIG_PATIENCE_MS), 1);
 }
 
+void
+client_await_input(int fd)
+{
+	client_wait(fd, POLLIN);
+}
+
+void
+client_await_room(int fd)
+{
+	client_wait(fd, POLLOUT);
+}
+
 static int
 client_connect(int fd, const struct client_addr *addr)
 {
@@ -151,16 +164,66 @@ client_listen_on(const struct client_addr *addr, int backlog)
 }
 
 int
-client_listen(char url[RL_URL_MAX], int backlog)
+client_reserve(char url[RL_URL_MAX])
 {
-	struct client_addr addr = client_addr("tcp://127.0.0.1:0");
-	int fd = client_listen_on(&addr, backlog);
-	struct sockaddr_in in;
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	socklen_t len = sizeof(in);
 
+	assert_true(fd >= 0);
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&in, sizeof(in)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
 	(void)snprintf(url, RL_URL_MAX, "tcp://127.0.0.1:%u", ntohs(in.sin_port));
 	return fd;
+}
+
+int
+client_listen(char url[RL_URL_MAX], int backlog)
+{
+	int fd = client_reserve(url);
+
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+/* @count connections wait at @listener: is there no room for one more? */
+static bool
+client_backlog_is_full(int listener, uint32_t count)
+{
+	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	do {
+		assert_true(rig_now_ns() < end_ns);
+		assert_int_equal(getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	} while (info.tcpi_unacked < count); /* of a listener: how many wait */
+	return info.tcpi_unacked > info.tcpi_sacked; /* and how many may */
+}
+
+size_t
+client_fill_backlog(int listener, const struct client_addr *addr, int *fds, size_t max)
+{
+	for (size_t count = 0; count < max;) {
+		int fd =
+			socket(addr->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		int rc;
+
+		assert_true(fd >= 0);
+		fds[count++] = fd;
+		rc = client_connect(fd, addr);
+		if (rc == -EAGAIN) { /* a Unix socket's */
+			return count;
+		}
+		assert_int_equal(rc, 0);
+		if (addr->addr.ss_family != AF_UNIX &&
+		    client_backlog_is_full(listener, (uint32_t)count)) {
+			return count;
+		}
+	}
+	fail();
+	return 0;
 }
 
 int

@@ -34,10 +34,20 @@ int client_listen(char url[RL_URL_MAX], int backlog);
 int client_listen_on(const struct client_addr *addr, int backlog);
 int client_accept(int listener);
 
+/* A port of 127.0.0.1 where nobody listens, and nobody else can, until this is closed. */
+int client_reserve(char url[RL_URL_MAX]);
+
+/* Connects to @listener until the next one would get no answer: how many are in @fds then. */
+size_t client_fill_backlog(int listener, const struct client_addr *addr, int *fds, size_t max);
+
 void client_send(int fd, const void *data, size_t len);
 void client_recv(int fd, void *data, size_t len);
 void client_send_text(int fd, const char *text);
 void client_recv_text(int fd, const char *text);
+
+/* Until there is something to read, or room for something to write. */
+void client_await_input(int fd);
+void client_await_room(int fd);
 
 /* As many bytes as go without waiting. */
 size_t client_push(int fd, const void *data, size_t len);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -19,9 +18,6 @@
 
 #define RIG_SKIPPED 77
 
-/* A shard that has nothing to do must not run for this long; tried again until patience is out. */
-#define RIG_IDLE_MS 40
-
 static struct rig rig_only; /* one test at a time; actors may outlive a failed test's stack */
 
 uint64_t
@@ -31,33 +27,6 @@ rig_now_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/*
- * By an open(2) that ThreadSanitizer sees: it does not see how a ring closes a descriptor, and
- * would take ours, of the same number, for the one that another thread accepted.
- */
-static DIR *
-rig_open_dir(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fdopendir(fd);
-}
-
-uint32_t
-rig_fds(void)
-{
-	DIR *dir = rig_open_dir("/proc/self/fd");
-	uint32_t count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir) != NULL) {
-		count++;
-	}
-	(void)closedir(dir);
-	return count;
 }
 
 static void
@@ -244,6 +213,23 @@ rig_accept_mode(void)
 	exit(1);
 }
 
+/* No default cuts short what a test waits for: the machine may stand still for seconds. */
+static void
+rig_be_patient(struct rl_config *config)
+{
+	int64_t *const deadlines_ns[] = {
+		&config->connect_timeout_ns, &config->tls_handshake_timeout_ns,
+		&config->stall_timeout_ns,   &config->linger_timeout_ns,
+		&config->drain_timeout_ns,
+	};
+
+	for (size_t i = 0; i < RIG_COUNT(deadlines_ns); i++) {
+		if (*deadlines_ns[i] == 0) {
+			*deadlines_ns[i] = RL_MS(2 * RIG_PATIENCE_MS);
+		}
+	}
+}
+
 int
 rig_try_start(struct rig *rig, struct rl_config config)
 {
@@ -253,6 +239,7 @@ rig_try_start(struct rig *rig, struct rl_config config)
 		config.shards = rig_shards();
 	}
 	config.without |= rig_without();
+	rig_be_patient(&config);
 	if (config.accept_mode == RL_ACCEPT_PER_SHARD) {
 		config.accept_mode = rig_accept_mode();
 	}
@@ -286,7 +273,7 @@ rig_stats(const struct rig *rig)
 	return stats;
 }
 
-static void
+void
 rig_clear_event(struct rig *rig)
 {
 	uint64_t count;
@@ -347,100 +334,6 @@ rig_await_stat_at(struct rig *rig, size_t offset, uint64_t want, const char *wha
 		stats = rig_stats(rig);
 		memcpy(&is, (const char *)&stats + offset, sizeof(is));
 	}
-}
-
-/* The first line of a thread's file in /proc; empty when the thread has gone. */
-static void
-rig_task_read(const char *tid, const char *name, char *text, size_t size)
-{
-	char path[300];
-	FILE *file;
-
-	text[0] = '\0';
-	(void)snprintf(path, sizeof(path), "/proc/self/task/%s/%s", tid, name);
-	file = fopen(path, "re");
-	if (file == NULL) {
-		return;
-	}
-	if (fgets(text, (int)size, file) == NULL) {
-		text[0] = '\0';
-	}
-	(void)fclose(file);
-}
-
-/* How many threads of ours there are; and the nanoseconds of CPU that they have used. */
-static uint32_t
-rig_our_threads(uint64_t *cpu_ns)
-{
-	DIR *dir = rig_open_dir("/proc/self/task");
-	const struct dirent *entry;
-	uint32_t count = 0;
-
-	*cpu_ns = 0;
-	assert_non_null(dir);
-	while ((entry = readdir(dir)) != NULL) {
-		char text[64];
-
-		rig_task_read(entry->d_name, "comm", text, sizeof(text));
-		if (strncmp(text, "ringline/", 9) == 0) {
-			count++;
-			rig_task_read(entry->d_name, "schedstat", text, sizeof(text));
-			*cpu_ns += strtoull(text, NULL, 10);
-		}
-	}
-	(void)closedir(dir);
-	return count;
-}
-
-/* A thread that was joined may be seen for a moment longer. */
-bool
-rig_threads_are_gone(void)
-{
-	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
-	uint64_t cpu_ns;
-
-	while (rig_our_threads(&cpu_ns) != 0) {
-		if (rig_now_ns() > end_ns) {
-			return false;
-		}
-		(void)poll(NULL, 0, 1);
-	}
-	return true;
-}
-
-/*
- * A busy loop, or a tick, never lets a whole interval pass without a turn. What still goes on from
- * before (a peer's FIN, a deadline, a clerk that has nothing left to do) only makes us look again.
- */
-void
-rig_assert_idle(struct rig *rig)
-{
-	struct pollfd fd = { .fd = rig->event, .events = POLLIN };
-	uint64_t end_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
-	uint64_t before_ns;
-	uint64_t cpu_ns;
-	uint64_t turns;
-	uint32_t threads;
-
-	while (rig_our_threads(&before_ns) > rig->threads && rig_now_ns() < end_ns) {
-		(void)poll(&fd, 1, 1); /* those that work for a while are on their way out */
-	}
-	do {
-		rig_clear_event(rig);
-		threads = rig_our_threads(&before_ns);
-		turns = rig_stats(rig).turns;
-		(void)poll(&fd, 1, RIG_IDLE_MS);
-		(void)rig_our_threads(&cpu_ns);
-		cpu_ns -= before_ns;
-		turns = rig_stats(rig).turns - turns;
-		if (rig_now_ns() > end_ns) {
-			print_error("idle, and yet %llu turns and %llu us of CPU in %d ms, by %u "
-				    "threads, not %u\n",
-				    (unsigned long long)turns, (unsigned long long)cpu_ns / 1000,
-				    RIG_IDLE_MS, threads, rig->threads);
-			fail();
-		}
-	} while (threads != rig->threads || turns != 0 || cpu_ns != 0);
 }
 
 void

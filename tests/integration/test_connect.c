@@ -9,7 +9,6 @@
 #include "client.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -19,16 +18,20 @@
 static int
 caller_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
-	struct probe *probe = probe_note(self, msg);
+	struct probe *probe;
 
+	if (msg->kind == RL_MSG_OPEN) {
+		/* before the test is told that it is open */
+		atomic_store(&probe_of(self)->marks[0], msg->open.peer->family);
+		atomic_store(&probe_of(self)->marks[1], msg->open.peer->port);
+	}
+	probe = probe_note(self, msg);
 	switch (msg->kind) {
 	case RL_MSG_START:
 		/* a connect that failed at once has left no stream to send on */
 		return rl_conn_send(self, "hello ", 6) == 0 ? rl_conn_send(self, "world", 5) : 0;
 	case RL_MSG_OPEN:
 		PROBE_EXPECT(probe, msg->open.outbound);
-		atomic_store(&probe->marks[0], msg->open.peer->family);
-		atomic_store(&probe->marks[1], msg->open.peer->port);
 		return 0;
 	case RL_MSG_USER:
 		return RL_ACTOR_STOP;
@@ -133,9 +136,8 @@ connect_refused_is_a_failure_with_its_errno(void **state)
 {
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[0];
-	int listener = client_listen(rig->url, 16);
+	int nobody = client_reserve(rig->url);
 
-	client_close(listener); /* nobody is there any more */
 	rig_start(rig, RL_CONFIG());
 	for (uint64_t i = 1; i <= 20; i++) {
 		assert_int_equal(rig_open(rig, 0, rig->url, &caller, probe, NULL), 0);
@@ -149,31 +151,8 @@ connect_refused_is_a_failure_with_its_errno(void **state)
 	rig_await(rig, probe->stopped[RL_REASON_FAILURE], 22);
 	assert_int_equal(probe->error, -ENOENT);
 	assert_int_equal(probe->opens, 0);
+	client_close(nobody);
 	rig_end(rig);
-}
-
-/* Fill a listener's backlog, so that the next connect gets no answer. Returns how many. */
-static size_t
-backlog_fill(const char *url, int *fds, size_t max)
-{
-	struct client_addr addr = client_addr(url);
-	size_t count = 0;
-
-	while (count < max) {
-		struct pollfd poller = { .events = POLLOUT };
-		int fd = socket(addr.addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		int rc;
-
-		assert_true(fd >= 0);
-		fds[count++] = fd;
-		rc = connect(fd, (const struct sockaddr *)&addr.addr, addr.len);
-		poller.fd = fd;
-		if (rc != 0 && (errno == EAGAIN || poll(&poller, 1, 100) == 0)) {
-			return count;
-		}
-	}
-	fail();
-	return 0;
 }
 
 /* A connect that gets no answer, with a deadline of 200 ms. */
@@ -184,7 +163,8 @@ connect_run_timeout(struct rig *rig, int listener, const char *url)
 	struct probe *probe = &rig->probes[0];
 	uint64_t since_ns;
 	int fds[64];
-	size_t count = backlog_fill(url, fds, RIG_COUNT(fds));
+	struct client_addr addr = client_addr(url);
+	size_t count = client_fill_backlog(listener, &addr, fds, RIG_COUNT(fds));
 
 	rig_start(rig, RL_CONFIG());
 	since_ns = rig_now_ns();
@@ -253,7 +233,7 @@ connect_paused_before_it_is_open_keeps_its_deadlines(void **state)
 	struct client_addr addr = client_addr(url);
 	int listener = client_listen_on(&addr, 0);
 	int fds[64];
-	size_t count = backlog_fill(url, fds, RIG_COUNT(fds));
+	size_t count = client_fill_backlog(listener, &addr, fds, RIG_COUNT(fds) - 1);
 
 	rig_start(rig, RL_CONFIG(.idle_timeout_ns = -1));
 	assert_int_equal(rig_open(rig, 0, url, &pauser, probe, &options), 0);
@@ -282,8 +262,9 @@ connect_that_is_given_up_stops_at_once(void **state)
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[0];
 	int listener = client_listen(rig->url, 0);
+	struct client_addr addr = client_addr(rig->url);
 	int fds[64];
-	size_t count = backlog_fill(rig->url, fds, RIG_COUNT(fds));
+	size_t count = client_fill_backlog(listener, &addr, fds, RIG_COUNT(fds));
 
 	rig_start(rig, RL_CONFIG());
 	assert_int_equal(rig_open(rig, 0, rig->url, &caller, probe, &options), 0);

@@ -95,7 +95,7 @@ static int
 serve(const char *url, const char *manner)
 {
 	struct rl_config config = RL_CONFIG(.shards = rig_shards(), .without = rig_without(),
-					    .linger_timeout_ns = RL_SEC(15));
+					    .linger_timeout_ns = RL_MS(RIG_PATIENCE_MS));
 	const char *accept = getenv("RL_TEST_ACCEPT");
 	char bound[RL_URL_MAX];
 	struct rl_system *sys;
@@ -105,8 +105,9 @@ serve(const char *url, const char *manner)
 
 	serve_stays = strcmp(manner, "stays") == 0;
 	config.drain_timeout_ns = serve_stays ? -1 : RL_MS(RIG_PATIENCE_MS);
-	if (accept != NULL && strcmp(accept, "round_robin") == 0) {
-		config.accept_mode = RL_ACCEPT_ROUND_ROBIN;
+	if (accept != NULL) {
+		config.accept_mode = strcmp(accept, "round_robin") == 0 ? RL_ACCEPT_ROUND_ROBIN
+									: RL_ACCEPT_LEAST_LOADED;
 	}
 	rc = rl_system_start(&config, &sys);
 	if (rc == 0) {

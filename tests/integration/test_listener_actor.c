@@ -67,7 +67,7 @@ is_served(int fd)
 static int
 dial_patiently(struct rig *rig)
 {
-	uint64_t until_ns = rig_now_ns() + (uint64_t)RL_SEC(10);
+	uint64_t until_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
 	int fd;
 
 	while ((fd = client_try(front_url)) < 0 || !is_served(fd)) {
@@ -84,7 +84,7 @@ dial_patiently(struct rig *rig)
 static void
 await_refusal(struct rig *rig)
 {
-	uint64_t until_ns = rig_now_ns() + (uint64_t)RL_SEC(10);
+	uint64_t until_ns = rig_now_ns() + RIG_PATIENCE_MS * 1000000ull;
 	int fd;
 
 	while ((fd = client_try(front_url)) != -ECONNREFUSED) {

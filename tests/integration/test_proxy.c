@@ -311,11 +311,10 @@ proxy_without_target_resets_the_client(void **state)
 
 	(void)state;
 	proxy_begin();
-	client_close(proxy.target);
+	assert_int_equal(shutdown(proxy.target, SHUT_RD), 0);
 	fd = client_dial(proxy.url);
 	client_expect_reset(fd);
 	client_close(fd);
-	proxy.target = client_dial(proxy.url); /* a descriptor for proxy_await_end() to close */
 	proxy_end();
 }
 
@@ -337,9 +336,11 @@ proxy_on_sigterm_loses_nothing(void **state)
 	for (uint32_t i = 0; i < PAIRS; i++) {
 		uint64_t sent = 0;
 
-		while (stream_push(pairs[i].server, i, &sent, REPLY) > 0) {
+		while (sent < REPLY) { /* what the kernels and the proxy take, if it runs */
+			if (stream_push(pairs[i].server, i, &sent, REPLY) == 0) {
+				client_await_room(pairs[i].server);
+			}
 		}
-		assert_int_equal(sent, REPLY);
 	}
 	assert_int_equal(kill(proxy.pid, SIGTERM), 0);
 	for (uint32_t i = 0; i < PAIRS; i++) {

@@ -66,6 +66,7 @@ tls_of_something_else_is_an_alert_and_a_reason(void **state)
 	tls_peer_init(&peer, fd, &old);
 	assert_int_equal(SSL_set_cipher_list(peer.ssl, "ALL:@SECLEVEL=0"), 1);
 	assert_int_equal(tls_peer_handshake(&peer), -EPROTO);
+	client_shut(fd);
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 2);
 	assert_int_equal(rig->probes[0].error, -EPROTONOSUPPORT);
 	tls_peer_close(&peer);
@@ -91,6 +92,7 @@ tls_record_that_was_tampered_with_ends_the_connection(void **state)
 	(void)BIO_get_mem_data(SSL_get_wbio(peer.ssl), &data);
 	data[9] ^= 1;
 	assert_int_equal(tls_peer_recv(&peer, &byte, 1), -EPROTO); /* bad_record_mac */
+	client_shut(peer.fd);
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
 	assert_int_equal(rig->probes[0].bytes, 4);
 	assert_int_equal(rig->probes[0].error, -EPROTO);
@@ -127,6 +129,7 @@ tls_leftover_does_not_come_again_after_the_stream_failed(void **state)
 	struct tls_peer_setup setup = { .version = 0 };
 	struct tls_peer peer;
 	char *data;
+	char byte;
 	long good;
 
 	rig_start(rig, RL_CONFIG());
@@ -141,6 +144,8 @@ tls_leftover_does_not_come_again_after_the_stream_failed(void **state)
 	tls_peer_pump(&peer);
 	rig_await(rig, rig->probes[0].recvs, 1);
 	rig_tell(rig, &rig->probes[0], RL_MSG_USER);
+	assert_int_equal(tls_peer_recv(&peer, &byte, 1), -EPROTO); /* bad_record_mac */
+	client_shut(peer.fd);
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
 	assert_int_equal(rig->probes[0].recvs, 1);
 	tls_peer_close(&peer);

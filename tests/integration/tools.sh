@@ -6,7 +6,7 @@
 set -euo pipefail
 
 server=$1
-deadline=30
+deadline=60
 work=$(mktemp -d)
 pid=
 

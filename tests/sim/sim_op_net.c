@@ -128,7 +128,7 @@ recv_into_buffer(struct sk_op *op, struct sk_sock *sock)
 	if (op->cancelled) {
 		sim_fault_count(FAULT_RECV_AFTER_CANCEL);
 	}
-	if (full || sim_fault(FAULT_RECV_NO_MORE)) {
+	if (full || !(op->sqe.ioprio & IORING_RECV_MULTISHOT) || sim_fault(FAULT_RECV_NO_MORE)) {
 		sk_op_finish(op, (int32_t)n, flags);
 		return true;
 	}
@@ -136,8 +136,19 @@ recv_into_buffer(struct sk_op *op, struct sk_sock *sock)
 	return false;
 }
 
+/*
+ * Linux from 6.17 on: a multishot that is woken once for the last bytes of a Unix stream and for its
+ * end takes the bytes, is told that none are left, and waits for a wake-up that has been.
+ */
 static bool
-try_recv_multishot(struct sk_op *op)
+recv_loses_end(const struct sk_sock *sock, int round)
+{
+	return round > 0 && sock->is_unix && sock->rcv.len == 0 && sk_readable(sock) && sim_coin();
+}
+
+/* One-shot with a buffer of the ring's, or multishot. */
+static bool
+try_recv_select(struct sk_op *op)
 {
 	struct sk_sock *sock = sk_file_sock(op->file);
 	int32_t fault;
@@ -158,6 +169,9 @@ try_recv_multishot(struct sk_op *op)
 			sk_op_finish(op, fault, 0);
 			return true;
 		}
+		if (recv_loses_end(sock, round)) {
+			return false;
+		}
 		if (sock->rcv.len == 0) {
 			return recv_nothing(op, sock);
 		}
@@ -175,11 +189,9 @@ try_recv(struct sk_op *op)
 	struct sk_sock *sock = sk_file_sock(op->file);
 	uint32_t n;
 
-	if (op->sqe.ioprio & IORING_RECV_MULTISHOT) {
-		return try_recv_multishot(op);
+	if (op->sqe.flags & IOSQE_BUFFER_SELECT) {
+		return try_recv_select(op);
 	}
-	sim_check(!(op->sqe.flags & IOSQE_BUFFER_SELECT),
-		  "a one-shot receive with buffer selection");
 	if (sock->rcv.len == 0) {
 		return recv_nothing(op, sock);
 	}

@@ -18,7 +18,7 @@ struct stress_options {
 };
 
 /* How long anything may take that another core has to do; far more than any machine needs. */
-#define STRESS_PATIENCE_MS 20000
+#define STRESS_PATIENCE_MS 60000
 
 /* What a program exits with where io_uring is denied. */
 #define STRESS_SKIPPED 77

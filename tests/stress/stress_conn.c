@@ -488,7 +488,10 @@ static void
 churn_run(const struct run *run, const struct stress_options *options, uint64_t messages)
 {
 	struct rl_config config =
-		RL_CONFIG(.shards = 1, .conns_max = 4 * CLIENTS, .accept_mode = run->mode);
+		RL_CONFIG(.shards = 1, .conns_max = 4 * CLIENTS, .accept_mode = run->mode,
+			  /* a client that gets no CPU for seconds is no reason to cut a reply */
+			  .linger_timeout_ns = RL_MS(3 * STRESS_PATIENCE_MS),
+			  .drain_timeout_ns = RL_MS(3 * STRESS_PATIENCE_MS));
 	uint64_t began_ns = stress_now_ns();
 	struct rl_system *sys;
 	int rc;
