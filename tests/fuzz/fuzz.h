@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A fuzz target: bytes in, a run that must not fail out. Linked with fuzz_main.c it is a program that
- * mutates its own beginnings for a while, which is what the gate runs; with libFuzzer (-DRL_FUZZ=ON,
- * clang) it is guided by coverage.
+ * A fuzz target: bytes in, a run that must not fail out. Linked with fuzz_main.c it is a program
+ * that mutates its own beginnings for a while, which is what the gate runs; with libFuzzer
+ * (-DRL_FUZZ=ON, clang) it is guided by coverage.
  *
  *	fuzz_tls --runs 2000 --seed 7
  *	fuzz_tls --hex 00a1f3		one input again: the line that a failure prints

@@ -192,7 +192,7 @@ check_chunks(const struct chunk *chunk, uint32_t *bytes, uint32_t *held)
 	}
 }
 
-/* INV-11: what a session made is the connection's; INV-7: no handshake takes longer than it may. */
+/* INV-11: what a session made is the connection's; INV-7: no handshake goes on for ever. */
 static void
 check_tls(const struct rl_shard *shard, const struct conn *conn)
 {

@@ -4,34 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sim_tls.h"
+#include "sim_peer_common.h"
 #include "sim_world.h"
 
-#define PEERS_MAX   96
-#define PIECE_BYTES 8192
-
-struct peer {
-	struct sk_sock *sock; /* NULL: a free place */
-	struct sim_link *link; /* a server's: NULL until the header came */
-	uint8_t header[LINK_HEADER_BYTES];
-	enum link_side side;
-	struct sim_tls tls; /* without ssl: it speaks plainly */
-	uint32_t piece; /* writes at most so much at once */
-	uint32_t mouthful; /* reads at most so much at once */
-	uint64_t think_ns; /* up to so long between two steps */
-	uint64_t next_ns;
-	uint64_t sent;
-	uint64_t got;
-	uint64_t reset_at; /* after so many bytes either way; UINT64_MAX: never */
-	uint64_t leave_at; /* close without reading on */
-	uint64_t cut_at; /* TLS: FIN, even in the middle of a record */
-	bool silent; /* does nothing until it is healed */
-	bool no_reading;
-	bool no_notify; /* TLS: ends without close_notify */
-	bool fin; /* has ended its stream */
-	bool fin_sent;
-	bool eof;
-};
+#define PEERS_MAX 96
 
 static struct peer peers[PEERS_MAX];
 static struct peer_listener {
@@ -39,7 +15,7 @@ static struct peer_listener {
 	bool tls;
 } peer_listeners[4];
 static uint32_t peer_listeners_count;
-static bool peers_healed;
+bool peers_healed;
 
 void
 sim_peers_reset(void)
@@ -104,46 +80,7 @@ peer_new(struct sk_sock *sock, enum link_side side)
 	return peer;
 }
 
-/* Where something happens to its ciphertext: in the handshake, or later. */
-static uint64_t
-peer_somewhere(void)
-{
-	return sim_below(sim_coin() ? 2500 : 30000);
-}
-
-static void peer_break(struct peer *peer, const char *why);
-
-/* A peer of TLS, good or bad. */
-static void
-peer_new_tls(struct peer *peer)
-{
-	bool server = peer->side == LINK_SERVER;
-	enum sim_fault stranger = server ? FAULT_TLS_BAD_CERT : FAULT_TLS_NO_CERT;
-	bool strange = !peers_healed && sim_fault(stranger);
-
-	sim_tls_init(&peer->tls, server ? (strange ? SIM_TLS_STRANGER : SIM_TLS_SERVER)
-					: (strange ? SIM_TLS_NOBODY : SIM_TLS_CLIENT));
-	peer->cut_at = UINT64_MAX;
-	if (strange) {
-		peer_break(peer, "a peer nobody knows");
-	}
-	if (sim_fault(FAULT_TLS_OLD)) {
-		sim_tls_old(&peer->tls);
-	}
-	peer->tls.updates = sim_fault(FAULT_TLS_NEW_KEYS);
-	peer->no_notify = sim_fault(FAULT_TLS_NO_NOTIFY);
-	if (sim_fault(FAULT_TLS_FLIP)) {
-		peer->tls.flip_at = peer_somewhere();
-	}
-	if (sim_fault(FAULT_TLS_JUNK)) {
-		peer->tls.junk_at = peer_somewhere();
-	}
-	if (sim_fault(FAULT_TLS_CUT)) {
-		peer->cut_at = peer_somewhere();
-	}
-}
-
-static void
+void
 peer_end(struct peer *peer)
 {
 	if (peer->link != NULL) {
@@ -158,7 +95,7 @@ peer_end(struct peer *peer)
 	peer->sock = NULL;
 }
 
-static void
+void
 peer_break(struct peer *peer, const char *why)
 {
 	if (peer->link != NULL) {
@@ -168,14 +105,7 @@ peer_break(struct peer *peer, const char *why)
 	sim_link_disturb(peer->sock->tag);
 }
 
-/* What is known of its link, before the header came as well. */
-static struct sim_link *
-peer_link(const struct peer *peer)
-{
-	return peer->link != NULL ? peer->link : sim_link(peer->sock->tag);
-}
-
-static void
+void
 peer_reset_came(struct peer *peer)
 {
 	if (peer->link != NULL) {
@@ -269,44 +199,6 @@ peer_wants_fin(const struct peer *peer)
 	}
 	return peer->link->half_close || peer->eof ||
 	       peer->got >= sim_link_server_total(peer->link);
-}
-
-/* Bytes either way, as the network has them. */
-static uint64_t
-peer_moved(const struct peer *peer)
-{
-	return peer->tls.ssl != NULL ? peer->tls.moved : peer->sent + peer->got;
-}
-
-static bool
-peer_may_write(const struct peer *peer)
-{
-	return peer->tls.ssl != NULL ? sim_tls_may_write(&peer->tls) : sk_writable(peer->sock);
-}
-
-/* Without TLS it is all in the socket. Whoever reads nothing shakes hands all the same. */
-static bool
-peer_may_read(const struct peer *peer)
-{
-	const struct sim_tls *tls = &peer->tls;
-
-	if (peer->eof || (peer->no_reading && (tls->ssl == NULL || tls->shaken))) {
-		return false;
-	}
-	return tls->ssl == NULL ? sk_readable(peer->sock)
-				: (!tls->fin && sk_readable(peer->sock)) || sim_tls_has_input(tls);
-}
-
-static bool
-peer_has_output(const struct peer *peer)
-{
-	return peer->tls.ssl != NULL && !peer->fin_sent && sim_tls_has_output(&peer->tls);
-}
-
-static bool
-peer_owes_fin(const struct peer *peer)
-{
-	return peer->fin && !peer->fin_sent && !peer_has_output(peer);
 }
 
 static bool
@@ -441,76 +333,6 @@ peer_take(struct peer *peer, const uint8_t *data, uint32_t len)
 	} else {
 		peer->link->server_got = peer->got;
 	}
-}
-
-/* FIN came without close_notify. */
-static void
-peer_truncated(struct peer *peer)
-{
-	struct sim_link *link = peer_link(peer);
-
-	sim_event("peer truncated", peer->sock->tag, peer->tls.shaken);
-	if (link != NULL && peer->tls.shaken) {
-		sim_link_truncated(link, peer->side);
-	}
-	peer_break(peer, "a peer was truncated");
-	peer_end(peer);
-}
-
-/* Its TLS has failed: the alert leaves if it can. */
-static void
-peer_tls_failed(struct peer *peer)
-{
-	struct sim_link *link = peer_link(peer);
-
-	sim_event("peer tls failed", peer->sock->tag, 0);
-	if (link != NULL) {
-		sim_link_tls_failed(link, sim_tls_why());
-	}
-	peer_break(peer, "a peer's TLS failed");
-	(void)sim_tls_out(&peer->tls, peer->sock, PIECE_BYTES);
-	peer_end(peer);
-}
-
-/* Ciphertext moves, and hands are shaken. False: that was its end. */
-static bool
-peer_step_tls(struct peer *peer)
-{
-	struct sim_tls *tls = &peer->tls;
-	int64_t moved = 0;
-
-	if (tls->written >= peer->cut_at && !peer->fin_sent) {
-		peer_break(peer, "a peer's stream is cut");
-		peer->fin = true;
-		peer->fin_sent = true;
-		(void)sk_shutdown(peer->sock, SHUT_WR);
-	}
-	if (peer_has_output(peer) && (peer->no_reading || sim_coin())) {
-		moved = sim_tls_out(tls, peer->sock, peer->piece);
-	}
-	if (tls->spoilt) {
-		peer_break(peer, "a peer spoils its records");
-	}
-	if ((moved >= 0 || moved == -EAGAIN) && !tls->fin && peer_may_read(peer) &&
-	    !sim_tls_has_input(tls)) {
-		moved = sim_tls_in(tls, peer->sock, peer->mouthful);
-	}
-	if (moved < 0 && moved != -EAGAIN) {
-		peer_reset_came(peer);
-		return false;
-	}
-	if (!tls->shaken && !tls->failed) {
-		sim_tls_shake(tls);
-	}
-	if (tls->failed) {
-		peer_tls_failed(peer);
-		return false;
-	}
-	if (tls->fin && !tls->shaken) {
-		peer_truncated(peer);
-		return false;
-	}
-	return true;
 }
 
 /* All is written: say so. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-#define OPENSSL_SUPPRESS_DEPRECATED /* RAND_METHOD: a provider for the same is a module of its own */
+#define OPENSSL_SUPPRESS_DEPRECATED /* RAND_METHOD: a provider is a module of its own */
 
 #include "sim_tls.h"
 

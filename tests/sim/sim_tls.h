@@ -64,7 +64,7 @@ void sim_tls_fini(struct sim_tls *tls); /* also of one that was never made */
 /* 1.2, not 1.3. */
 void sim_tls_old(struct sim_tls *tls);
 
-/* Move ciphertext, at most @max bytes: how many, 0 for FIN, or a negative errno as from a socket. */
+/* Move ciphertext, at most @max bytes: how many, 0 for FIN, or an errno as from a socket. */
 int64_t sim_tls_out(struct sim_tls *tls, struct sk_sock *sock, uint32_t max);
 int64_t sim_tls_in(struct sim_tls *tls, struct sk_sock *sock, uint32_t max);
 

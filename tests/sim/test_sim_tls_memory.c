@@ -4,8 +4,9 @@
  * handshake, an echo and an end, as server and as client, and while a context is made: nothing is
  * leaked, nothing crashes, the connection ends with a reason or goes on, and another one does not
  * notice.
- * How: each 7th of some thousand allocations fails, each one if there is an argument. OpenSSL's memory comes from here (CRYPTO_set_mem_functions, so this is a program of its own).
- * Only what is asked for inside of a turn counts and fails: the peer has the same OpenSSL.
+ * How: OpenSSL's memory comes from here (CRYPTO_set_mem_functions, so this is a program of its
+ * own). Each 7th of some thousand allocations fails in turn; each one, if there is an argument. Only
+ * what is asked for inside of a turn counts and fails: the peer has the same OpenSSL.
  * Not proved: what a program's own use of OpenSSL does then.
  */
 #include <errno.h>
