@@ -78,8 +78,8 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(resolvers), 1, 16, 4, false },
 	/* because 40 MB are affordable, and a flood has to be larger than a rush */
 	{ CONFIG_NUMBER(tls_handshakes_max), 1, ID_SLOT_MAX, 4096, false },
-	/* because one that signs takes up to a millisecond, and everybody else waits */
-	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 8, false },
+	/* because one that signs takes as long as a dozen messages, and everybody else waits */
+	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 2, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */
 	{ CONFIG_NUMBER(spin_us), 1, 1000, 0, false },
 	/* because the rest of RLIMIT_NOFILE belongs to the program */

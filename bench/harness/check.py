@@ -8,12 +8,13 @@ arithmetic of the tables gives what it should.
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
 import threading
 
-from harness import figures, messages, procs, report
+from harness import figures, messages, procs, report, tls
 
 LOAD = ["-w", "0.02", "--json"]
 # A short run may get no CPU time on a busy machine: the longest one is the deadline.
@@ -259,6 +260,39 @@ def _short_connections(options):
             _expect(code == 1 and result[counter] > 0, f"{name} went unnoticed: {result}")
 
 
+def _tlsload(options, port, *more):
+    """Longer, where the first run got no CPU time."""
+    for seconds in WINDOWS:
+        load = [options.paths.bench("tlsload"), "--port", str(port), "-c", "4", "-t", seconds]
+        code, out, err = procs.run([*load, *more], 60)
+        _expect(out.startswith("{"), f"tlsload says {out!r} {err!r}")
+        result = json.loads(out)
+        if code == 0 or result["errors"]:
+            break
+    return code, result
+
+
+def _tls_servers(options):
+    """Both plain servers shake hands in each way and echo; who is no TLS server is found out."""
+    if shutil.which("openssl") is None:
+        print("check tls_servers: openssl is not installed", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        site = tls.Site(options, tls.Certificates(folder))
+        for program in ("tls_epoll", "tls_bios"):
+            with procs.Server(site.plain(program, "ec"), options.server_cpu) as server:
+                for mode in ("full", "resume", "hello"):
+                    code, result = _tlsload(options, server.port, "--mode", mode)
+                    _expect(code == 0, f"{program} {mode}: {result}")
+                idle = options.paths.bench("idle_conns")
+                with procs.Client(idle, server.port, 20, None, "--tls") as client:
+                    client.echo_all()
+                    client.echo_all()
+    with _BrokenServer(lambda data, _: data) as server:
+        code, result = _tlsload(options, server.port)
+        _expect(code == 1 and result["errors"] > 0, f"an echo was taken for TLS: {result}")
+
+
 def _messages(options):
     """Both sides of every row do what they are asked, and so often."""
     small = ["--population", str(MESSAGES_POPULATION)]
@@ -283,6 +317,8 @@ def _misuse(options):
         "tcpload": (["-c", "0"], ["-T", "2", "-c", "1"], ["-t", "0"], ["--host", "x"], ["x"]),
         "idle_conns": ([], ["--port", "0"], ["--port", "1", "x"]),
         "shortload": ([], ["--port", "0"], ["--port", "1", "-c", "0"], ["--port", "1", "x"]),
+        "tlsload": ([], ["--port", "0"], ["--port", "1", "--mode", "x"], ["--port", "1", "x"]),
+        "tls_epoll": ([], ["0"], ["x", "y", "z"], ["0", "y", "z", "x"]),
         "bare_messages": ([], ["x"], ["window", "x"], ["window", "--count", "0"]),
         "shard_messages": ([], ["x"], ["window", "x"], ["timer", "--population", "x"]),
     }
@@ -339,6 +375,7 @@ def main(options):
         _good_client,
         _broken_servers,
         _short_connections,
+        _tls_servers,
         _messages,
     ):
         try:

@@ -126,18 +126,18 @@ class Shape:
         return [samples[variant][key] / samples[base][key] for samples in self.used(wanted)]
 
 
-def _round(shape, commands, index, options):
+def _round(shape, commands, index, options, measured):
     names = list(commands)
     if index % 2:
         names.reverse()
-    return {name: measure(commands[name], shape, options) for name in names}
+    return {name: measured(commands[name], shape, options) for name in names}
 
 
-def _progress(text):
+def progress(text):
     print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
 
-def collect(commands, options):
+def collect(commands, options, measured=measure, title="echo"):
     if not os.path.exists("/proc/self/schedstat"):
         raise procs.BenchError("no CPU times: this kernel has no /proc/PID/schedstat")
     shapes = [Shape(shape) for shape in options.shapes]
@@ -146,9 +146,9 @@ def collect(commands, options):
         if not pending:
             break
         for shape in pending:
-            shape.add(_round(shape.shape, commands, index, options))
+            shape.add(_round(shape.shape, commands, index, options, measured))
         done = min(len(s.undisturbed()) for s in shapes)
-        _progress(f"echo: round {index + 1}, {done} of {options.rounds} undisturbed")
+        progress(f"{title}: round {index + 1}, {done} of {options.rounds} undisturbed")
     for shape in shapes:
         if not shape.rounds:
             raise procs.BenchError(f"{shape_name(shape.shape)}: connections stalled in every round")
@@ -183,9 +183,10 @@ def judge(shapes, commands, options):
     return bars
 
 
-def _ratio_table(shapes, commands, options):
-    pairs = [(TESTED, "copy"), (TESTED, "limit"), (TESTED, "epoll")]
-    pairs += [("copy", "limit"), ("epoll", "limit")]
+PAIRS = ((TESTED, "copy"), (TESTED, "limit"), (TESTED, "epoll"), ("copy", "limit"), ("epoll", "limit"))
+
+
+def ratio_table(shapes, commands, options, pairs=PAIRS):
     pairs = [pair for pair in pairs if set(pair) <= set(commands)]
     rows = []
     for s in shapes:
@@ -221,7 +222,7 @@ def _absolute_row(s, variant, wanted):
     )
 
 
-def _absolute_table(shapes, commands, options):
+def absolute_table(shapes, commands, options):
     header = ["(connections, depth, bytes)", "server", "ns/msg q25", "ns/msg median"]
     header += ["msgs/s", "p50 us", "p99 us", "system calls/msg", "enters/turn"]
     header += ["server CPU", "generator CPU"]
@@ -229,7 +230,7 @@ def _absolute_table(shapes, commands, options):
     return report.table(header, rows)
 
 
-def _how(shapes, options):
+def how(shapes, options):
     total = sum(len(s.rounds) for s in shapes)
     disturbed = total - sum(len(s.undisturbed()) for s in shapes)
     kept = [s for s in shapes if len(s.undisturbed()) < options.rounds]
@@ -259,10 +260,10 @@ def main(options):
     shapes = collect(commands, options)
     bars = judge(shapes, commands, options)
     parts = [
-        report.heading("Echo", options.paths.root, options.paths.build_dir, _how(shapes, options)),
+        report.heading("Echo", options.paths.root, options.paths.build_dir, how(shapes, options)),
         str(bars),
-        _ratio_table(shapes, commands, options),
-        _absolute_table(shapes, commands, options),
+        ratio_table(shapes, commands, options),
+        absolute_table(shapes, commands, options),
         _notes(commands),
     ]
     return "\n".join(part for part in parts if part), bars.failed

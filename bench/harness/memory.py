@@ -25,7 +25,7 @@ def _rss_bytes(pid):
     raise procs.BenchError(f"no Rss in /proc/{pid}/smaps_rollup")
 
 
-def _settled_rss(pid):
+def settled_rss(pid):
     """RSS once it has stayed the same for half a second: accepting goes on after connect."""
     deadline = time.monotonic() + SETTLE_SECONDS
     seen = [_rss_bytes(pid)]
@@ -47,14 +47,14 @@ def _warm_up(options, port):
 def _measure(command, options):
     with procs.Server(command, options.server_cpu) as server:
         _warm_up(options, server.port)
-        base = _settled_rss(server.pid)
+        base = settled_rss(server.pid)
         client = procs.Client(
             options.paths.bench("idle_conns"), server.port, options.conns, options.load_cpu
         )
         with client:
-            idle = _settled_rss(server.pid)
+            idle = settled_rss(server.pid)
             client.echo_all()
-            echoed = _settled_rss(server.pid)
+            echoed = settled_rss(server.pid)
     return base, idle, echoed
 
 

@@ -13,9 +13,12 @@ import subprocess
 import tempfile
 import time
 
-READY = re.compile(r"^ready (?:tcp://[^ ]*:(?P<port>\d+)|unix:[^ ]+) shards=\d+$", re.MULTILINE)
+READY = re.compile(
+    r"^ready (?:(?:tcp|tls)://[^ ]*:(?P<port>\d+)|unix:[^ ]+) shards=\d+$", re.MULTILINE
+)
 READY_SECONDS = 60
 STOP_SECONDS = 60
+CLIENT_READY_SECONDS = 300  # thousands of handshakes, one after the other
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -97,7 +100,7 @@ class Server:
     port that it is expected to listen on. `stats` is its last line of stdout, if that is JSON.
     """
 
-    def __init__(self, command, cpu):
+    def __init__(self, command, cpu, stdin=subprocess.DEVNULL):
         argv = shlex.split(command) if isinstance(command, str) else list(command)
         self.port = None
         if any("{port}" in word for word in argv):
@@ -105,13 +108,14 @@ class Server:
             argv = [word.replace("{port}", str(self.port)) for word in argv]
         self.argv = argv
         self.cpu = cpu
+        self.stdin = stdin
         self.stats = None
         self._out = ""
 
     def __enter__(self):
         self._errors = tempfile.TemporaryFile()
         self.process = start(
-            self.argv, self.cpu, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors
+            self.argv, self.cpu, stdin=self.stdin, stdout=subprocess.PIPE, stderr=self._errors
         )
         self.pid = self.process.pid
         try:
@@ -174,6 +178,8 @@ class Server:
             self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self._errors.close()
         forget(self.process)
 
@@ -181,8 +187,8 @@ class Server:
 class Client:
     """idle_conns: many connections that are held inside a `with`, and echo when told."""
 
-    def __init__(self, program, port, conns, cpu):
-        self.argv = [program, "--port", str(port), "--conns", str(conns)]
+    def __init__(self, program, port, conns, cpu, *extra):
+        self.argv = [program, "--port", str(port), "--conns", str(conns), *extra]
         self.conns = conns
         self.cpu = cpu
 
@@ -196,7 +202,7 @@ class Client:
             text=True,
         )
         try:
-            self._expect("ready", 60)
+            self._expect("ready", CLIENT_READY_SECONDS)
         except BaseException:
             self._end()
             raise
@@ -213,7 +219,7 @@ class Client:
     def echo_all(self):
         self.process.stdin.write("echo\n")
         self.process.stdin.flush()
-        self._expect("echoed", 120)
+        self._expect("echoed", CLIENT_READY_SECONDS)
 
     def _expect(self, word, seconds):
         line = ""

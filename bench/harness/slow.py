@@ -24,9 +24,15 @@ ROUNDS = 5
 CPU_BAR = 1.25
 P50_BAR = 2.0
 LONGEST_BAR_US = 1000000
-SEND_BYTES = 256 << 20  # send_pool_bytes
-RECV_BYTES = 2 * 16384  # recv_pool_bytes: two receive buffers for each connection
-OTHER_BYTES = 16 << 20  # receive buffers, connections, actors, the program
+# docs/limits.md, "The most that a shard takes", with the defaults of these:
+SEND_POOL_BYTES = 256 << 20
+RECV_BUFFERS = 256
+RECV_BUFFER_BYTES = 16384
+RECV_POOL_MOST_BYTES = 1 << 30
+POOL_STEP_BYTES = 16 * 69632
+CONN_BYTES = 496 + 32  # the server's actors have a state of 32 bytes or less
+REST_BYTES = 2 << 20
+SPARE_CONNS = 128  # beside the crawlers
 WMEM = "4096 16384 16384"
 RMEM = "4096 8192 16384"
 SECONDS = 2  # at least: what is out for a second counts as stalled
@@ -94,6 +100,7 @@ def _stage(options):
     """Inside the namespace: undisturbed runs, runs beside the crawlers, and what the server says."""
     command = options.paths.echo_server()
     with procs.Server(command, options.server_cpu) as server:
+        program = _rss_bytes(server.pid)
         still = [_load(server, options, options.seconds) for _ in range(ROUNDS)]
         crawlers = _crawl(server, options, options.conns)
         first = _load(server, options, 2)  # while they come
@@ -110,6 +117,7 @@ def _stage(options):
         "still": still,
         "first": first,
         "beside": beside,
+        "program": program,
         "rss": rss,
         "evicted": stats["closed"]["evicted"] + stats["closed"]["timeout_output"],
         "starved": stats["sends_starved"],
@@ -119,13 +127,22 @@ def _stage(options):
 
 def _enter(options):
     """The stage as a program of its own in a namespace, since this process may not change its."""
-    words = json.dumps([options.paths.build_dir, options.paths.echo_server(), options.server_cpu,
+    command = options.paths.echo_server("--conns-max", str(options.conns + SPARE_CONNS))
+    words = json.dumps([options.paths.build_dir, command, options.server_cpu,
                         options.load_cpu, max(options.seconds, SECONDS), options.conns])
     argv = ["unshare", "-rn", sys.executable, "-B", os.path.realpath(__file__), words]
     code, out, err = procs.run(argv, 180)
     if code != 0 or not out.startswith("{"):
         raise procs.BenchError(f"slow: {(err.strip() or out.strip()).splitlines()[-1:]}")
     return json.loads(out)
+
+
+def _most_bytes(conns_max):
+    """What the shard of a server of conns_max connections may take: no figure is measured."""
+    recv_pool = max(min(2 * RECV_BUFFER_BYTES * conns_max, RECV_POOL_MOST_BYTES),
+                    2 * RECV_BUFFER_BYTES * RECV_BUFFERS)
+    pools = SEND_POOL_BYTES + recv_pool + 2 * POOL_STEP_BYTES
+    return pools + RECV_BUFFERS * RECV_BUFFER_BYTES + CONN_BYTES * conns_max + REST_BYTES
 
 
 def main(options):
@@ -142,14 +159,16 @@ def main(options):
     bars.add("p50 of healthy connections / undisturbed", P50_BAR, figure, figure.holds(P50_BAR))
     bars.add("the longest healthy round trip, ms", LONGEST_BAR_US // 1000,
              f"{longest / 1000:.1f}", longest < LONGEST_BAR_US)
-    limit = SEND_BYTES + RECV_BYTES * options.conns + OTHER_BYTES
+    limit = _most_bytes(options.conns + SPARE_CONNS) + result["program"]
     bars.add("the server's memory, MiB", limit >> 20, result["rss"] >> 20, result["rss"] <= limit)
     bars.show("crawlers; of those evicted", f"{options.conns:,}; {result['evicted']:,}")
     bars.show("sends that waited for memory", f"{result['starved']:,}")
     how = [
         ("crawlers", f"{options.conns:,} in {PROCESSES} processes; write all they can, never read"),
         ("healthy", "64 connections, one message of 512 bytes outstanding on each"),
-        ("memory", "send_pool_bytes, and of recv_pool_bytes 32 KiB for each crawler, and 16 MiB"),
+        ("memory", f"docs/limits.md: the most that a shard takes with conns_max = "
+                   f"{options.conns + SPARE_CONNS:,}, and the program before they came, "
+                   f"{result['program'] >> 20} MiB"),
         ("namespace", f"own; tcp_wmem {WMEM}, tcp_rmem {RMEM}"),
     ]
     heading = report.heading("Slow", options.paths.root, options.paths.build_dir, how)

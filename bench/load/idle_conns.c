@@ -4,21 +4,26 @@
  * measurements of memory and of idleness.
  *
  *	idle_conns --port 9000 --conns 9000
+ *	idle_conns --port 7443 --conns 5000 --tls
  *
- * Prints `ready N` when all are connected. Each line `echo` on stdin sends --size bytes on every
- * connection in turn, compares what comes back and is answered with `echoed N`. The end of stdin
- * closes all. Exit status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
+ * Prints `ready N` when all are connected, with --tls when the last handshake is done; certificates
+ * are not verified. Each line `echo` on stdin sends --size bytes on every connection in turn,
+ * compares what comes back and is answered with `echoed N`. The end of stdin closes all. Exit
+ * status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
  */
 #include "common/program.h"
 #include "load/dial.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include <openssl/ssl.h>
 
 enum {
 	IDLE_CONNS_MAX = 1000000,
@@ -29,6 +34,7 @@ enum {
 
 enum {
 	FLAG_HOST = 256,
+	FLAG_TLS,
 	FLAG_HELP
 };
 
@@ -37,16 +43,26 @@ struct idle_options {
 	int port;
 	uint32_t conns;
 	uint32_t size_bytes;
+	bool tls;
+};
+
+struct idle_conn {
+	int fd;
+	SSL *ssl; /* NULL: plain */
 };
 
 static const struct option idle_flags[] = {
-	{ "host", required_argument, NULL, FLAG_HOST }, { "port", required_argument, NULL, 'p' },
-	{ "conns", required_argument, NULL, 'c' },	{ "size", required_argument, NULL, 's' },
-	{ "help", no_argument, NULL, FLAG_HELP },	{ NULL, 0, NULL, 0 },
+	{ "host", required_argument, NULL, FLAG_HOST },
+	{ "port", required_argument, NULL, 'p' },
+	{ "conns", required_argument, NULL, 'c' },
+	{ "size", required_argument, NULL, 's' },
+	{ "tls", no_argument, NULL, FLAG_TLS },
+	{ "help", no_argument, NULL, FLAG_HELP },
+	{ NULL, 0, NULL, 0 },
 };
 
 static const char idle_usage[] =
-	"usage: idle_conns --port P [--host H] [-c N] [-s BYTES] [--help]\n";
+	"usage: idle_conns --port P [--host H] [-c N] [-s BYTES] [--tls] [--help]\n";
 
 static void
 idle_apply(struct idle_options *options, int flag)
@@ -63,6 +79,9 @@ idle_apply(struct idle_options *options, int flag)
 		break;
 	case 's':
 		options->size_bytes = (uint32_t)program_integer("--size", optarg, 1, IDLE_SIZE_MAX);
+		break;
+	case FLAG_TLS:
+		options->tls = true;
 		break;
 	case FLAG_HELP:
 		fputs(idle_usage, stdout);
@@ -88,36 +107,88 @@ idle_parse(struct idle_options *options, int argc, char **argv)
 	}
 }
 
-static int *
+static SSL *
+idle_shake(SSL_CTX *ctx, int fd)
+{
+	SSL *ssl = SSL_new(ctx);
+
+	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1) {
+		program_die("the handshake");
+	}
+	return ssl;
+}
+
+static SSL_CTX *
+idle_context(void)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (ctx == NULL) {
+		program_die("SSL_CTX_new");
+	}
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
+	(void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+	return ctx;
+}
+
+static struct idle_conn *
 idle_connect(const struct idle_options *options)
 {
 	struct timeval patience = { .tv_sec = IDLE_ANSWER_SECONDS };
 	struct sockaddr_in address = dial_address(options->host, options->port);
 	bool loopback = ntohl(address.sin_addr.s_addr) >> 24 == 127;
-	int *fds = program_alloc(options->conns, sizeof(*fds));
+	struct idle_conn *conns = program_alloc(options->conns, sizeof(*conns));
+	SSL_CTX *ctx = options->tls ? idle_context() : NULL;
 	uint32_t i;
 
 	for (i = 0; i < options->conns; i++) {
 		uint32_t source = INADDR_LOOPBACK + i / IDLE_PER_SOURCE;
+		int fd = dial_tcp(&address, loopback ? source : 0);
 
-		fds[i] = dial_tcp(&address, loopback ? source : 0);
-		if (setsockopt(fds[i], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
-		    setsockopt(fds[i], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
+		    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
 			program_die("setting a timeout");
 		}
+		conns[i] = (struct idle_conn){ fd, options->tls ? idle_shake(ctx, fd) : NULL };
 	}
-	return fds;
+	SSL_CTX_free(ctx); /* the sessions keep it */
+	return conns;
+}
+
+static ssize_t
+idle_send(const struct idle_conn *conn, const uint8_t *message, uint32_t size_bytes)
+{
+	return conn->ssl != NULL ? SSL_write(conn->ssl, message, (int)size_bytes)
+				 : send(conn->fd, message, size_bytes, MSG_NOSIGNAL);
+}
+
+/* All of them, or what came before the end. */
+static ssize_t
+idle_recv(const struct idle_conn *conn, uint8_t *answer, uint32_t size_bytes)
+{
+	int have = 0;
+	int got = 1;
+
+	if (conn->ssl == NULL) {
+		return recv(conn->fd, answer, size_bytes, MSG_WAITALL);
+	}
+	while (got > 0 && have < (int)size_bytes) {
+		got = SSL_read(conn->ssl, answer + have, (int)size_bytes - have);
+		have += got > 0 ? got : 0;
+	}
+	return have;
 }
 
 static void
-idle_echo_one(int fd, const uint8_t *message, uint8_t *answer, uint32_t size_bytes)
+idle_echo_one(const struct idle_conn *conn, const uint8_t *message, uint8_t *answer,
+	      uint32_t size_bytes)
 {
-	ssize_t rc = send(fd, message, size_bytes, MSG_NOSIGNAL);
+	ssize_t rc = idle_send(conn, message, size_bytes);
 
 	if (rc != (ssize_t)size_bytes) {
 		program_die("send");
 	}
-	rc = recv(fd, answer, size_bytes, MSG_WAITALL);
+	rc = idle_recv(conn, answer, size_bytes);
 	if (rc < 0) {
 		program_die("recv");
 	}
@@ -129,7 +200,7 @@ idle_echo_one(int fd, const uint8_t *message, uint8_t *answer, uint32_t size_byt
 
 /* Each message is its connection's and its turn's own: what is mixed up or comes late shows. */
 static void
-idle_echo_all(const int *fds, const struct idle_options *options, uint32_t turn)
+idle_echo_all(const struct idle_conn *conns, const struct idle_options *options, uint32_t turn)
 {
 	uint8_t *message = program_alloc(1, options->size_bytes);
 	uint8_t *answer = program_alloc(1, options->size_bytes);
@@ -140,7 +211,7 @@ idle_echo_all(const int *fds, const struct idle_options *options, uint32_t turn)
 		for (at = 0; at < options->size_bytes; at++) {
 			message[at] = (uint8_t)((i + turn * 2654435761u) >> (8 * (at % 4)));
 		}
-		idle_echo_one(fds[i], message, answer, options->size_bytes);
+		idle_echo_one(&conns[i], message, answer, options->size_bytes);
 	}
 	free(message);
 	free(answer);
@@ -152,21 +223,22 @@ main(int argc, char **argv)
 	struct idle_options options = { .host = "127.0.0.1", .conns = 1000, .size_bytes = 64 };
 	uint32_t turn = 0;
 	char line[64];
-	int *fds;
+	struct idle_conn *conns;
 
 	idle_parse(&options, argc, argv);
+	(void)signal(SIGPIPE, SIG_IGN);
 	(void)program_raise_file_limit();
-	fds = idle_connect(&options);
+	conns = idle_connect(&options);
 	printf("ready %u\n", options.conns);
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin) != NULL) {
 		if (strcmp(line, "echo\n") != 0) {
 			program_misuse("stdin: the only command is 'echo'");
 		}
-		idle_echo_all(fds, &options, turn++);
+		idle_echo_all(conns, &options, turn++);
 		printf("echoed %u\n", options.conns);
 		fflush(stdout);
 	}
-	free(fds); /* exit closes what is connected */
+	free(conns); /* exit closes what is connected */
 	return 0;
 }

@@ -16,7 +16,9 @@ struct report_figures {
 	double megabytes_per_s; /* payload, each way */
 	double own_cpu; /* CPUs in use, 1 is one of them all the time */
 	double own_ns_per_message;
+	double own_wait; /* the same of time spent waiting for a CPU */
 	double server_cpu;
+	double server_wait;
 	double server_ns_per_message;
 };
 
@@ -54,6 +56,8 @@ report_sum_up(const struct report *report, struct report_figures *figures)
 	/* The CPU was not read at the very ends of the window: per second both are the same. */
 	figures->own_cpu = report_ratio((double)(end->own_ns - begin->own_ns), usage_ns);
 	figures->own_ns_per_message = report_ratio(figures->own_cpu * 1e9, figures->messages_per_s);
+	figures->own_wait =
+		report_ratio((double)(end->own_waited_ns - begin->own_waited_ns), usage_ns);
 	figures->server_cpu = -1;
 	figures->server_ns_per_message = -1;
 	if (begin->server_known && end->server_known && end->server_ns >= begin->server_ns) {
@@ -61,6 +65,8 @@ report_sum_up(const struct report *report, struct report_figures *figures)
 			report_ratio((double)(end->server_ns - begin->server_ns), usage_ns);
 		figures->server_ns_per_message =
 			report_ratio(figures->server_cpu * 1e9, figures->messages_per_s);
+		figures->server_wait = report_ratio(
+			(double)(end->server_waited_ns - begin->server_waited_ns), usage_ns);
 	}
 }
 
@@ -88,13 +94,15 @@ report_json(const struct load *load, const struct report_figures *figures)
 		     load_faults(load, LOAD_MISMATCH) + load_faults(load, LOAD_SURPLUS),
 		     load_faults(load, LOAD_CLOSED), load_faults(load, LOAD_BROKEN),
 		     load_faults(load, LOAD_STALLED));
-	(void)printf(",\"client_cpu\":%.3f,\"client_ns_per_msg\":%.0f", figures->own_cpu,
-		     figures->own_ns_per_message);
+	(void)printf(",\"client_cpu\":%.3f,\"client_wait\":%.3f,\"client_ns_per_msg\":%.0f",
+		     figures->own_cpu, figures->own_wait, figures->own_ns_per_message);
 	if (figures->server_cpu >= 0) {
-		(void)printf(",\"server_cpu\":%.3f,\"server_ns_per_msg\":%.0f}\n",
-			     figures->server_cpu, figures->server_ns_per_message);
+		(void)printf(
+			",\"server_cpu\":%.3f,\"server_wait\":%.3f,\"server_ns_per_msg\":%.0f}\n",
+			figures->server_cpu, figures->server_wait, figures->server_ns_per_message);
 	} else {
-		(void)printf(",\"server_cpu\":null,\"server_ns_per_msg\":null}\n");
+		(void)printf(",\"server_cpu\":null,\"server_wait\":null,"
+			     "\"server_ns_per_msg\":null}\n");
 	}
 }
 

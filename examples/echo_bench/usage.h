@@ -15,7 +15,9 @@
 struct usage {
 	uint64_t at_ns; /* when it was read */
 	uint64_t own_ns;
+	uint64_t own_waited_ns; /* could run, and something else had the CPU */
 	uint64_t server_ns;
+	uint64_t server_waited_ns;
 	bool server_known;
 };
 

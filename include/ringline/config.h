@@ -146,8 +146,9 @@ struct rl_config {
 	uint32_t recv_pending_max_bytes;
 	/**
 	 * Bytes per shard for what arrived before a pause took effect, 64 KiB to 1 TiB. Default:
-	 * two receive buffers per connection, up to 1 GiB; not all at once. Beyond it a connection
-	 * ends ("memory").
+	 * two receive buffers per connection, up to 1 GiB; not all at once. Beyond it the one that
+	 * has held the most for the longest ends ("evicted"), or, when nobody else holds any or
+	 * evict_after_ns is -1, the one that is being paused ("memory").
 	 */
 	size_t recv_pool_bytes;
 
@@ -225,20 +226,22 @@ struct rl_config {
 	 */
 	uint32_t tls_handshakes_max;
 	/**
-	 * Steps of handshakes per turn, 1 to 65536; the others wait for the next. Default 8: one
-	 * that signs takes 0.1 to 1 ms, and all else on the shard waits for it.
+	 * Steps of handshakes per turn, 1 to 65536; the others wait for the next, first come first
+	 * served. Default 2: one that signs takes 0.1 to 1 ms, and all else on the shard waits.
 	 */
 	uint32_t tls_handshake_steps_max;
 	/**
-	 * How long a byte of output may wait while more than send_low_bytes do, in nanoseconds, -1:
-	 * for ever. Default 120 s: who takes 1 MiB in that time reads 9 KB/s.
+	 * How long a byte of output may wait while more than send_low_bytes do, or any after a
+	 * graceful end was decided, in nanoseconds, -1: for ever. Default 120 s: who takes 1 MiB in
+	 * that time reads 9 KB/s.
 	 */
 	int64_t output_timeout_ns;
 	/**
 	 * Patience when the send memory runs out, in nanoseconds, -1: no eviction. A peer that
 	 * takes nothing for so long is cut when a sixteenth of the memory is free and its
 	 * connection holds a 32nd of that; sooner the more it holds and the less is free. Default 5
-	 * s: retransmissions of a peer that lives take less.
+	 * s: retransmissions of a peer that lives take less. With -1 nobody is evicted for
+	 * recv_pool_bytes either.
 	 */
 	int64_t evict_after_ns;
 };

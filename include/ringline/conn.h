@@ -94,6 +94,8 @@ struct rl_conn_options {
 	 * connection with it (which blocks for as long as that takes). At most 8 different ones.
 	 */
 	const struct rl_tls_options *tls;
+	/** 0: tls_handshake_timeout_ns of the configuration, -1: none; for tls:// alone. */
+	int64_t tls_handshake_timeout_ns;
 };
 
 /** The deadlines that rl_conn_set_deadline() sets; each closes with its own reason. */
@@ -269,10 +271,10 @@ RL_EXPORT int rl_conn_shutdown_write(struct rl_actor *self);
  * End gracefully: let the output leave, send FIN, wait for the peer's, close.
  *
  * Takes effect when the handler returned. From then on received bytes are discarded; the flush runs
- * under stall_timeout_ns and the wait for the peer's FIN under linger_timeout_ns. RL_MSG_STOP comes
- * at the end of all that. What the peer has not read by the linger deadline can be lost, if it
- * still sends: its next byte is then answered by RST. With TLS close_notify goes before FIN. A
- * connection that is not open yet just ends.
+ * under stall_timeout_ns and output_timeout_ns, and the wait for the peer's FIN under
+ * linger_timeout_ns. RL_MSG_STOP comes at the end of all that. What the peer has not read by the
+ * linger deadline can be lost, if it still sends: its next byte is then answered by RST. With TLS
+ * close_notify goes before FIN. A connection that is not open yet just ends.
  *
  * @param self  The connection's own actor.
  *

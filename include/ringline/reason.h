@@ -55,7 +55,10 @@ enum rl_reason {
 	RL_REASON_RESOLVE,
 	/** Output waited for output_timeout_ns, and the peer took some, but not that. */
 	RL_REASON_TIMEOUT_OUTPUT,
-	/** The shard's send memory ran out, and the peer had taken nothing of it for a while. */
+	/**
+	 * The shard's send memory ran out, and the peer had taken nothing of it for a while; or its
+	 * memory for received bytes did, and this one, paused, held much of it for long.
+	 */
 	RL_REASON_EVICTED,
 
 	RL_REASON_COUNT

@@ -13,40 +13,72 @@
 #include "actor/actor_run.h"
 #include "base/id.h"
 
+/* It is not plain that @actor may use timers. 0, -EPERM, -ESHUTDOWN. */
+__attribute__((noinline)) static int
+actor_timer_check(const struct rl_actor *actor)
+{
+	if (actor->shard != rli_shard_current) {
+		return -EPERM;
+	}
+	RL_ASSERT(actor->running);
+	return actor->life == ACTOR_ENDING ? -ESHUTDOWN : 0;
+}
+
+/* The first use of a slot, or of its first generation again. */
+__attribute__((noinline)) static void
+actor_timer_name_first(const struct rl_shard *shard, struct actor_timer *timer)
+{
+	if (timer->id == 0) {
+		rli_timer_init(&timer->timer, TIMER_ACTOR);
+		list_node_init(&timer->tie.node);
+		timer->tie.kind = TIE_TIMER;
+	}
+	timer->id = id_pack(1, shard->id, rli_slab_number(&shard->actors->timers, timer));
+}
+
+/* An id that this slot has not had yet, or not for 2^32 timers. */
+static inline void
+actor_timer_name(const struct rl_shard *shard, struct actor_timer *timer)
+{
+	uint64_t id = timer->id + id_pack(1, 0, 0);
+
+	if (__builtin_expect(id_generation(id) <= 1, 0)) {
+		actor_timer_name_first(shard, timer);
+	} else {
+		timer->id = id;
+	}
+}
+
 static int
 actor_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t period_ns, uint64_t tag,
 		  rl_timer_id *id)
 {
 	struct rl_shard *shard = actor->shard;
 	struct actor_timer *timer;
-	uint64_t deadline_ns = shard->now_ns + delay_ns;
+	uint64_t deadline_ns;
 
-	if (shard != rli_shard_current) {
-		return -EPERM;
-	}
-	RL_ASSERT(actor->running);
-	if (actor->life == ACTOR_ENDING) {
-		return -ESHUTDOWN;
+	if (actor != rli_actor_running || actor->life == ACTOR_ENDING) {
+		int rc = actor_timer_check(actor);
+
+		if (rc != 0) {
+			return rc;
+		}
 	}
 	timer = rli_slab_take(&shard->actors->timers);
 	if (timer == NULL) {
 		return -ENOBUFS;
 	}
-	if (deadline_ns < shard->now_ns) {
+	if (__builtin_add_overflow(shard->now_ns, delay_ns, &deadline_ns)) {
 		deadline_ns = UINT64_MAX; /* further off than the clock goes */
 	}
-	if (timer->generation == 0) {
-		timer->number = rli_slab_number(&shard->actors->timers, timer);
-	}
-	timer->generation = id_generation_next(timer->generation);
+	actor_timer_name(shard, timer);
 	timer->actor = actor;
 	timer->tag = tag;
 	timer->period_ns = period_ns;
-	rli_tie_init(&timer->tie, TIE_TIMER, &actor->held);
-	rli_timer_init(&timer->timer, TIMER_ACTOR);
+	list_push_back(&actor->held, &timer->tie.node);
 	rli_wheel_add(&shard->wheel, &timer->timer, deadline_ns);
 	if (id != NULL) {
-		id->private_bits = id_pack(timer->generation, shard->id, timer->number);
+		id->private_bits = timer->id;
 	}
 	return 0;
 }
@@ -79,15 +111,17 @@ int
 rl_timer_cancel(struct rl_actor *self, rl_timer_id id)
 {
 	struct rl_shard *shard = self->shard;
+	const struct slab *slab = &shard->actors->timers;
 	struct actor_timer *timer;
 
-	if (shard != rli_shard_current) {
+	if (self != rli_actor_running && actor_timer_check(self) == -EPERM) {
 		return -EPERM;
 	}
-	RL_ASSERT(self->running);
-	timer = rli_slab_at(&shard->actors->timers, id_slot(id.private_bits));
-	if (timer == NULL || id_shard(id.private_bits) != shard->id || timer->actor != self ||
-	    timer->generation != id_generation(id.private_bits)) {
+	if (id_slot(id.private_bits) >= slab->slots_used) {
+		return -ENOENT;
+	}
+	timer = rli_slab_slot(slab, id_slot(id.private_bits), sizeof(*timer));
+	if (timer->id != id.private_bits || timer->actor != self) {
 		return -ENOENT;
 	}
 	actor_timer_free(shard, timer);
@@ -126,7 +160,7 @@ rli_actor_timer_deliver(struct rl_actor *actor, struct actor_timer *timer)
 	struct rl_msg msg = { .kind = RL_MSG_TIMER };
 
 	msg.timer.tag = timer->tag;
-	msg.timer.id.private_bits = id_pack(timer->generation, shard->id, timer->number);
+	msg.timer.id.private_bits = timer->id;
 	if (timer->period_ns != 0) {
 		actor_timer_again(timer);
 	} else {

@@ -9,15 +9,18 @@
 #include "shard/timer.h"
 
 struct actor_timer {
-	uint32_t slab_link;
-	uint32_t generation;
-	uint32_t number; /* the slot's, found at its first use: that is a division */
+	union {
+		uint32_t slab_link; /* the slab's, while the slot is free */
+		uint64_t tag;
+	};
+	uint64_t id; /* while the slot is free: its last one; 0: it was never used */
 	struct rl_actor *actor; /* NULL: free */
 	struct tie tie; /* held, a notice when it is due */
 	struct timer timer;
-	uint64_t tag;
 	uint64_t period_ns; /* 0: comes once */
 };
+
+_Static_assert(sizeof(struct actor_timer) == 96, "each lies in two cache lines");
 
 /* The wheel says that @timer (TIMER_ACTOR) is due: its actor gets a message. */
 void rli_actor_timer_due(struct timer *timer);

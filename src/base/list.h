@@ -84,8 +84,11 @@ list_push_front(struct list *list, struct list_node *node)
 static inline void
 list_drop(struct list_node *node)
 {
-	node->prev->next = node->next;
-	node->next->prev = node->prev;
+	struct list_node *next = node->next; /* each once: to the compiler any store changes it */
+	struct list_node *prev = node->prev;
+
+	prev->next = next;
+	next->prev = prev;
 	LIST_DROPPED(node);
 }
 

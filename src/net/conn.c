@@ -26,6 +26,7 @@ rli_conn_options_check(const struct rl_conn_options *options, const struct log *
 		{ "first_byte_timeout_ns", options->first_byte_timeout_ns },
 		{ "stall_timeout_ns", options->stall_timeout_ns },
 		{ "linger_timeout_ns", options->linger_timeout_ns },
+		{ "tls_handshake_timeout_ns", options->tls_handshake_timeout_ns },
 	};
 
 	for (size_t i = 0; i < sizeof(timeouts) / sizeof(timeouts[0]); i++) {

@@ -74,7 +74,8 @@ struct conn {
 	struct rl_actor *actor;
 	struct rl_shard *shard;
 	struct list_node dirty; /* on net->dirty */
-	struct list_node parked; /* on net->parked */
+	struct list_node
+		parked; /* on net->parked, or with bytes that have arrived on net->hoards */
 	struct list_node starved; /* on net->starved */
 
 	/*
@@ -142,6 +143,8 @@ struct conn {
 	bool suspect : 1; /* the send was cancelled because memory is short */
 	bool overdue : 1; /* the send was cancelled because output waits for too long */
 	bool records_wait : 1; /* starved is on net->tls_starved */
+	bool put_off : 1; /* RL_MSG_RECV was answered -EAGAIN, and a notice was owed */
+	bool still : 1; /* the first-byte deadline stands still: until_ns is what is left of it */
 	int16_t input_error; /* why input ended, 0: it did not, or by FIN */
 	uint32_t held_bytes; /* capacity of the output's chunks: what it takes from the pool */
 	struct outlet *outlet; /* those who wait to forward to it; NULL: nobody ever did */
@@ -272,8 +275,25 @@ void rli_conn_look(struct conn *conn);
 /* The result of a send that was cancelled to know what the peer takes. */
 void rli_conn_looked(struct conn *conn, int32_t res);
 
+/* Enough to be looked after; at the end any is, since its actor can't do that any more. */
+static inline bool
+conn_output_is_much(const struct conn *conn)
+{
+	return conn->out_bytes > conn->shard->config->send_low_bytes ||
+	       conn->state == CONN_FLUSHING;
+}
+
 /* When its first byte will have waited for too long; UINT64_MAX: it does not wait. */
 uint64_t rli_conn_overdue_ns(const struct conn *conn);
+
+/* It holds more bytes that have arrived than before. */
+void rli_conn_hoard(struct conn *conn);
+
+/*
+ * There is no memory for what @conn has received: the worst of those who hold such bytes goes,
+ * unless that is @conn. False: there is nobody else, or nobody is to be evicted; logged.
+ */
+bool rli_conn_evict_hoard(const struct conn *conn);
 
 /* Is memory so short that somebody has to go? Phase 5; and the timer that comes of it. */
 void rli_conn_evict_flush(struct rl_shard *shard);
@@ -294,6 +314,9 @@ bool rli_conn_shutdown_flush(struct conn *conn);
 
 #define DEADLINE_NONE UINT32_MAX
 
+/* What was chosen, or else is configured (0: not chosen), in ms rounded up, or DEADLINE_NONE. */
+uint32_t rli_conn_deadline_ms(int64_t chosen_ns, int64_t configured_ns);
+
 /* Each deadline that the connection keeps: the option's, or else the configuration's. */
 void rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options);
 
@@ -313,9 +336,11 @@ void rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns);
 /* Something that kept a deadline from running has changed. */
 void rli_conn_deadline_update(struct conn *conn);
 
-/* Input is paused or held: the first-byte deadline stands still until it goes on. */
-void rli_conn_deadline_pause(struct conn *conn);
-void rli_conn_deadline_resume(struct conn *conn);
+/* Input is paused, held or put off, or no more: the first-byte deadline stands still, or not. */
+void rli_conn_deadline_sync(struct conn *conn);
+
+/* No byte is known to have gone either way for idle_ms, and that is to be judged. */
+bool rli_conn_is_idle(const struct conn *conn);
 
 /* The timer came (TIMER_CONN). */
 void rli_conn_deadline_due(struct timer *timer);

@@ -127,6 +127,9 @@ rli_conn_close_begin(struct conn *conn)
 	}
 	if (close_is_graceful(conn)) {
 		conn->state = CONN_FLUSHING;
+		if (!op_is_idle(&conn->send)) {
+			rli_conn_deadline_update(conn); /* its output must not wait any more */
+		}
 	} else {
 		/* a socket that failed already has nothing to reset, and Unix sockets can't */
 		conn->reset =

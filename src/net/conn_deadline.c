@@ -23,8 +23,8 @@ deadline_ms(int64_t ns)
 	return ns < 0 || ms > DEADLINE_NONE ? DEADLINE_NONE : (uint32_t)ms;
 }
 
-static uint32_t
-deadline_chosen_ms(int64_t chosen_ns, int64_t configured_ns)
+uint32_t
+rli_conn_deadline_ms(int64_t chosen_ns, int64_t configured_ns)
 {
 	return deadline_ms(chosen_ns != 0 ? chosen_ns : configured_ns);
 }
@@ -34,9 +34,10 @@ rli_conn_deadline_init(struct conn *conn, const struct rl_conn_options *options)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	conn->idle_ms = deadline_chosen_ms(options->idle_timeout_ns, config->idle_timeout_ns);
-	conn->stall_ms = deadline_chosen_ms(options->stall_timeout_ns, config->stall_timeout_ns);
-	conn->linger_ms = deadline_chosen_ms(options->linger_timeout_ns, config->linger_timeout_ns);
+	conn->idle_ms = rli_conn_deadline_ms(options->idle_timeout_ns, config->idle_timeout_ns);
+	conn->stall_ms = rli_conn_deadline_ms(options->stall_timeout_ns, config->stall_timeout_ns);
+	conn->linger_ms =
+		rli_conn_deadline_ms(options->linger_timeout_ns, config->linger_timeout_ns);
 }
 
 void
@@ -45,7 +46,7 @@ rli_conn_deadline_by(struct conn *conn, uint64_t deadline_ns)
 	if (deadline_ns == UINT64_MAX) {
 		return;
 	}
-	if (!conn->timer.armed || conn->timer.deadline_ns > deadline_ns) {
+	if (!timer_is_armed(&conn->timer) || conn->timer.deadline_ns > deadline_ns) {
 		rli_wheel_start(&conn->shard->wheel, &conn->timer, deadline_ns);
 	}
 }
@@ -101,13 +102,18 @@ deadline_earliest(const struct conn *conn)
 static void
 deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
 {
-	int64_t timeout_ns = conn->shard->config->tls_handshake_timeout_ns;
+	uint64_t until_ns = conn_deadline_after(conn->shard->now_ns, conn->tls->handshake_ms);
 
 	conn->tls->first_byte_timeout_ns = first_byte_timeout_ns;
-	conn->until_ns = timeout_ns < 0 || RL_MUTANT(TLS_TIMELESS)
-				 ? 0
-				 : conn->shard->now_ns + (uint64_t)timeout_ns;
+	conn->until_ns = until_ns == UINT64_MAX || RL_MUTANT(TLS_TIMELESS) ? 0 : until_ns;
 	rli_conn_deadline_update(conn);
+}
+
+/* From now on, or while it stands still, what is left of it. */
+static void
+deadline_first_byte_in(struct conn *conn, uint64_t timeout_ns)
+{
+	conn->until_ns = conn->still ? timeout_ns : conn->shard->now_ns + timeout_ns;
 }
 
 void
@@ -121,10 +127,7 @@ rli_conn_deadline_start(struct conn *conn, int64_t first_byte_timeout_ns)
 		first_byte_timeout_ns = conn->shard->config->first_byte_timeout_ns;
 	}
 	if (first_byte_timeout_ns > 0) {
-		conn->until_ns = (uint64_t)first_byte_timeout_ns; /* what is left, while paused */
-		if (!conn->paused) {
-			rli_conn_deadline_resume(conn);
-		}
+		deadline_first_byte_in(conn, (uint64_t)first_byte_timeout_ns);
 	}
 	rli_conn_deadline_update(conn);
 }
@@ -136,21 +139,30 @@ rli_conn_deadline_update(struct conn *conn)
 }
 
 void
-rli_conn_deadline_pause(struct conn *conn)
+rli_conn_deadline_sync(struct conn *conn)
 {
+	bool still = conn->paused || conn->held || conn->put_off;
 	uint64_t now_ns = conn->shard->now_ns;
 
-	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
+	if (still == conn->still) {
+		return;
+	}
+	conn->still = still;
+	if (conn->state != CONN_OPEN || conn->until_ns == 0 || conn_is_shaking(conn)) {
+		return;
+	}
+	if (!still) {
+		conn->until_ns += now_ns;
+	} else {
 		conn->until_ns = conn->until_ns > now_ns ? conn->until_ns - now_ns : 1;
 	}
 }
 
-void
-rli_conn_deadline_resume(struct conn *conn)
+bool
+rli_conn_is_idle(const struct conn *conn)
 {
-	if (conn->state == CONN_OPEN && conn->until_ns != 0 && !conn_is_shaking(conn)) {
-		conn->until_ns += conn->shard->now_ns;
-	}
+	return deadline_input_is_ours_to_wait_for(conn) &&
+	       conn_deadline_after(conn->active_ns, conn->idle_ms) <= conn->shard->now_ns;
 }
 
 void
@@ -163,12 +175,16 @@ rli_conn_deadline_due(struct timer *timer)
 		rli_conn_connect_due(conn);
 		return;
 	}
+	if (conn->stalled) {
+		return; /* rli_conn_looked() looks at the deadlines, too */
+	}
 	if (earliest.at_ns > conn->shard->now_ns) {
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;
 	}
 	if (earliest.reason == RL_REASON_TIMEOUT_STALL ||
-	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT) {
+	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT ||
+	    (earliest.reason == RL_REASON_TIMEOUT_IDLE && conn->send.state == OP_ARMED)) {
 		/*
 		 * Bytes that were taken are progress, but of a send in flight only the kernel knows
 		 * how many: the flush cancels it, and its result decides (rli_conn_looked()).
@@ -196,9 +212,9 @@ deadline_set_first_byte(struct conn *conn, int64_t timeout_ns)
 	if (conn->eof_seen || conn->input_error != 0) {
 		return -ESHUTDOWN;
 	}
-	conn->until_ns = timeout_ns < 0 ? 0 : (uint64_t)timeout_ns;
-	if (!conn->paused && !conn->held) {
-		rli_conn_deadline_resume(conn);
+	conn->until_ns = 0;
+	if (timeout_ns >= 0) {
+		deadline_first_byte_in(conn, (uint64_t)timeout_ns);
 	}
 	return 0;
 }
@@ -223,13 +239,13 @@ rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which, int64_t
 								   : config->first_byte_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_IDLE:
-		conn->idle_ms = deadline_chosen_ms(timeout_ns, config->idle_timeout_ns);
+		conn->idle_ms = rli_conn_deadline_ms(timeout_ns, config->idle_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_STALL:
-		conn->stall_ms = deadline_chosen_ms(timeout_ns, config->stall_timeout_ns);
+		conn->stall_ms = rli_conn_deadline_ms(timeout_ns, config->stall_timeout_ns);
 		break;
 	case RL_CONN_DEADLINE_LINGER:
-		conn->linger_ms = deadline_chosen_ms(timeout_ns, config->linger_timeout_ns);
+		conn->linger_ms = rli_conn_deadline_ms(timeout_ns, config->linger_timeout_ns);
 		break;
 	default:
 		return -EINVAL;

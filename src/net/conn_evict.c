@@ -4,6 +4,9 @@
  * while others need the memory (eviction). Invariant: nobody is cut for what it did not take before
  * the kernel was asked. A send in flight can have been taken in part without a word, so it is
  * cancelled, and its result says how much.
+ *
+ * And peers whose input waits in the memory that others need for theirs: a hoard. There is no time
+ * to ask, because what a connection that is being paused has received must go somewhere at once.
  */
 #include <errno.h>
 
@@ -37,7 +40,7 @@ rli_conn_overdue_ns(const struct conn *conn)
 {
 	const struct rl_config *config = conn->shard->config;
 
-	if (config->output_timeout_ns < 0 || conn->out_bytes <= config->send_low_bytes ||
+	if (config->output_timeout_ns < 0 || !conn_output_is_much(conn) ||
 	    conn->out_first == NULL /* with TLS: no record of it was made yet */) {
 		return UINT64_MAX;
 	}
@@ -56,6 +59,17 @@ evict_log(struct rl_shard *shard, const char *what, const char *knob, int64_t va
 			(long long)value_ns, shard->config->send_pool_bytes);
 }
 
+/* It took nothing, and somebody's deadline wanted to know. */
+static void
+evict_judge_silent(struct conn *conn)
+{
+	if (conn_deadline_after(conn->send_since_ns, conn->stall_ms) <= conn->shard->now_ns) {
+		rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+	} else if (rli_conn_is_idle(conn)) {
+		rli_conn_cut(conn, RL_REASON_TIMEOUT_IDLE, -ETIMEDOUT);
+	}
+}
+
 /* It took @taken bytes of what it was asked to take: is that enough to go on? */
 static void
 evict_judge(struct conn *conn, uint32_t taken, bool suspect, bool overdue)
@@ -71,7 +85,7 @@ evict_judge(struct conn *conn, uint32_t taken, bool suspect, bool overdue)
 			  config->output_timeout_ns);
 		rli_conn_cut(conn, RL_REASON_TIMEOUT_OUTPUT, -ETIMEDOUT);
 	} else if (!suspect && !overdue && taken == 0) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+		evict_judge_silent(conn);
 	}
 }
 
@@ -147,7 +161,7 @@ rli_conn_evict_flush(struct rl_shard *shard)
 {
 	struct net *net = shard->net;
 
-	if (!net->evict_timer.armed && evict_is_wanted(shard)) {
+	if (!timer_is_armed(&net->evict_timer) && evict_is_wanted(shard)) {
 		rli_wheel_start(&shard->wheel, &net->evict_timer, shard->now_ns + EVICT_PAUSE_NS);
 	}
 }
@@ -177,4 +191,81 @@ rli_conn_evict_due(struct rl_shard *shard)
 	if (net->evict_left > 0) {
 		rli_wheel_start(&shard->wheel, &net->evict_timer, shard->now_ns);
 	}
+}
+
+/* ---- input that waits */
+
+/* Where a hoard of @bytes is: up to 1 KiB on the first list, four times as much on each next. */
+static uint32_t
+hoard_number(uint32_t bytes)
+{
+	uint32_t number = 0;
+
+	while (number < NET_HOARDS - 1 && bytes >> (10 + 2 * number) != 0) {
+		number++;
+	}
+	return number;
+}
+
+void
+rli_conn_hoard(struct conn *conn)
+{
+	list_remove(&conn->parked);
+	list_push_back(&conn->shard->net->hoards[hoard_number(conn->arrived_bytes)], &conn->parked);
+}
+
+/* What is held, times how long nothing of it has moved; a millisecond more, so that it is not 0. */
+static uint64_t
+hoard_offence(const struct conn *conn)
+{
+	return conn->arrived_bytes * (evict_ms(conn->shard->now_ns - conn->active_ns) + 1);
+}
+
+/* Of those who have held each size for the longest the worst, but not @but; NULL: nobody else. */
+static struct conn *
+hoard_worst(struct net *net, const struct conn *but)
+{
+	struct conn *worst = NULL;
+
+	for (uint32_t i = 0; i < NET_HOARDS; i++) {
+		struct list_node *node = net->hoards[i].head.next;
+		struct conn *conn;
+
+		node = node == &but->parked ? node->next : node;
+		if (node == &net->hoards[i].head) {
+			continue;
+		}
+		conn = list_entry(node, struct conn, parked);
+		if (worst == NULL || hoard_offence(conn) > hoard_offence(worst)) {
+			worst = conn;
+		}
+	}
+	return worst;
+}
+
+bool
+rli_conn_evict_hoard(const struct conn *conn)
+{
+	struct rl_shard *shard = conn->shard;
+	struct conn *worst =
+		shard->config->evict_after_ns < 0 ? NULL : hoard_worst(shard->net, conn);
+
+	if (worst == NULL) {
+		rli_log_limited(shard->log, &shard->net->limit_hoard, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id,
+				"a connection was ended: no memory for what it had received when "
+				"it was paused (recv_pool_bytes = %zu)",
+				shard->config->recv_pool_bytes);
+		return false;
+	}
+	rli_log_limited(shard->log, &shard->net->limit_hoard, shard->now_ns, RL_LOG_WARN,
+			(int)shard->id,
+			"receive memory is short: a connection was ended whose input of %u KiB "
+			"waited in it for %llu ms (recv_pool_bytes = %zu)",
+			(worst->arrived_bytes + 1023) / 1024,
+			(unsigned long long)evict_ms(shard->now_ns - worst->active_ns),
+			shard->config->recv_pool_bytes);
+	rli_conn_cut(worst, RL_REASON_EVICTED, -ENOBUFS);
+	rli_conn_recv_discard(worst); /* nothing of it would be delivered any more */
+	return true;
 }

@@ -21,6 +21,7 @@ input_arrived_pop(struct conn *conn)
 	conn->arrived_first = chunk->next;
 	if (conn->arrived_first == NULL) {
 		conn->arrived_last = NULL;
+		list_remove(&conn->parked);
 	}
 	rli_chunk_give(&conn->shard->recv_pool, chunk);
 }
@@ -212,9 +213,11 @@ input_answered(struct conn *conn, int answer)
 		return;
 	}
 	conn->again = true;
+	conn->put_off = conn->writable_owed || conn->actor->rooms_owed > 0 ||
+			conn->actor->forwards_owed > 0;
+	rli_conn_deadline_sync(conn);
 	rli_conn_mark(conn);
-	if (!conn->writable_owed && conn->actor->rooms_owed == 0 &&
-	    conn->actor->forwards_owed == 0) {
+	if (!conn->put_off) {
 		counters_add(&conn->shard->counters, again_unowed, 1);
 	}
 }

@@ -14,6 +14,9 @@
 /* Parked connections are armed again when an eighth of the buffers is home, not at each one. */
 #define UNPARK_SHARE 8
 
+/* So many have to go for one slice, at most: what they held may be in pieces that are too small. */
+#define EVICT_HOARDS 8
+
 static void recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags);
 
 /* Does the state want bytes from the kernel? */
@@ -47,8 +50,8 @@ rli_conn_recv_is_held(const struct conn *conn)
 }
 
 /*
- * A Unix stream gets one receive at a time, since Linux from 6.17 on loses its end under a multishot
- * one (ADR 37). PATH-2 arm recv. False: the submission queue is full.
+ * A Unix stream gets one receive at a time, since Linux from 6.17 on loses its end under a
+ * multishot one (ADR 37). PATH-2 arm recv. False: the submission queue is full.
  */
 static bool
 recv_arm(struct conn *conn)
@@ -118,20 +121,39 @@ rli_conn_lent_pop(struct conn *conn)
 	return id;
 }
 
+/* The same, and others have to go where there is no memory. */
+static bool
+recv_save(struct conn *conn, uint16_t id)
+{
+	uint32_t evicted = 0;
+	bool copied = recv_copy_out(conn, id);
+
+	while (!copied && evicted < EVICT_HOARDS && rli_conn_evict_hoard(conn)) {
+		copied = recv_copy_out(conn, id);
+		evicted++;
+	}
+	return copied;
+}
+
 /* Paused: nothing that is held keeps a buffer of the ring that all share. */
 static void
 recv_hold(struct conn *conn)
 {
+	if (conn->lent_first == BUFRING_NONE) {
+		return;
+	}
 	while (conn->lent_first != BUFRING_NONE) {
 		uint16_t id = rli_conn_lent_pop(conn);
-		bool copied = recv_copy_out(conn, id);
+		bool saved = recv_save(conn, id);
 
 		rli_bufring_return(&conn->shard->bufring, id);
-		if (!copied) {
+		if (!saved) {
+			list_remove(&conn->parked);
 			rli_conn_cut(conn, RL_REASON_MEMORY, -ENOMEM);
 			return;
 		}
 	}
+	rli_conn_hoard(conn);
 }
 
 static bool
@@ -140,13 +162,15 @@ recv_cancel(struct conn *conn)
 	if (conn->recv.state == OP_ARMED) {
 		counters_add(&conn->shard->counters, pauses, 1);
 	}
-	list_remove(&conn->parked);
+	if (conn->arrived_first == NULL) { /* else it is among the hoards */
+		list_remove(&conn->parked);
+	}
 	return rli_op_cancel(conn->shard, &conn->recv);
 }
 
 /*
- * The first-byte deadline stands still while input is held; a pause has stopped it already. Idling
- * begins when it is held no more: others may have kept it waiting, and nothing of its own moved.
+ * Idling begins when it is held no more: others may have kept it waiting, and nothing of its own
+ * moved.
  */
 static void
 recv_set_held(struct conn *conn, bool held)
@@ -155,11 +179,7 @@ recv_set_held(struct conn *conn, bool held)
 	if (!held) {
 		conn->active_ns = conn->shard->now_ns;
 	}
-	if (!conn->paused && held) {
-		rli_conn_deadline_pause(conn);
-	} else if (!conn->paused) {
-		rli_conn_deadline_resume(conn);
-	}
+	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
 }
 
@@ -319,8 +339,10 @@ static void
 recv_go_on(struct conn *conn)
 {
 	conn->again = false;
+	conn->put_off = false;
 	conn->redeliver = true;
 	conn->active_ns = conn->shard->now_ns;
+	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
 	rli_conn_mark(conn);
 }
@@ -344,9 +366,7 @@ rl_conn_pause(struct rl_actor *self)
 	}
 	if (!conn->paused) {
 		conn->paused = true;
-		if (!conn->held) {
-			rli_conn_deadline_pause(conn);
-		}
+		rli_conn_deadline_sync(conn);
 		rli_conn_mark(conn);
 	}
 	return 0;
@@ -361,13 +381,11 @@ rl_conn_resume(struct rl_actor *self)
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
-	if (conn->paused) {
+	if (conn->paused || conn->again) {
 		conn->paused = false;
-		if (!conn->held) {
-			rli_conn_deadline_resume(conn);
-		}
+		recv_go_on(conn);
 	}
-	recv_go_on(conn);
+	conn->redeliver = true;
 	rli_actor_ready(self);
 	return 0;
 }

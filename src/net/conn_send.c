@@ -388,7 +388,7 @@ rli_conn_send_flush(struct conn *conn)
 	op_arm(&conn->send, sqe, send_done);
 	counters_add(&shard->counters, sends, 1);
 	rli_conn_deadline_by(conn, conn_deadline_after(conn->send_since_ns, conn->stall_ms));
-	if (conn->out_bytes > shard->config->send_low_bytes) {
+	if (conn_output_is_much(conn)) {
 		rli_conn_deadline_by(conn, rli_conn_overdue_ns(conn));
 	}
 	return true;
@@ -510,7 +510,7 @@ rli_conn_send_feed(struct rl_shard *shard)
 	net->starved_left = 0;
 	net->room_bytes = 0;
 	if (net->starved_told == 0 && !list_is_empty(&net->starved) &&
-	    shard->send_pool.chunks_taken == 0 && !net->starved_timer.armed) {
+	    shard->send_pool.chunks_taken == 0 && !timer_is_armed(&net->starved_timer)) {
 		rli_wheel_start(&shard->wheel, &net->starved_timer, shard->now_ns + SEND_RETRY_NS);
 	}
 	return true;

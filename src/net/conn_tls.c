@@ -38,7 +38,13 @@ rli_conn_tls_create(struct conn *conn, const struct conn_setup *setup)
 	if (tls == NULL) {
 		return -ENOMEM;
 	}
-	*tls = (struct conn_tls){ .shaking = true };
+	*tls = (struct conn_tls){
+		.conn = conn,
+		.shaking = true,
+		.handshake_ms = rli_conn_deadline_ms(setup->options->tls_handshake_timeout_ns,
+						     conn->shard->config->tls_handshake_timeout_ns),
+	};
+	list_node_init(&tls->waiting);
 	rc = rli_tls_session_init(&tls->session, setup->tls, &conn->shard->send_pool,
 				  setup->server_name);
 	if (rc != 0) {
@@ -64,6 +70,7 @@ rli_conn_tls_destroy(struct conn *conn)
 {
 	RL_ASSERT(conn->tls->plain_first == NULL);
 	tls_shaken(conn);
+	list_remove(&conn->tls->waiting);
 	rli_tls_session_fini(&conn->tls->session);
 	rli_slab_give(&conn->shard->net->tlses, conn->tls);
 	conn->tls = NULL;
@@ -225,6 +232,30 @@ shake_step(struct conn *conn)
 	}
 }
 
+/* All that wait don't run in every turn: a flood has thousands of them. */
+static void
+shake_wait(struct conn *conn)
+{
+	if (!list_is_linked(&conn->tls->waiting)) {
+		list_push_back(&conn->shard->net->tls_waiting, &conn->tls->waiting);
+	}
+}
+
+void
+rli_conn_tls_turn(struct rl_shard *shard)
+{
+	struct list *waiting = &shard->net->tls_waiting;
+	uint32_t steps = shard->config->tls_handshake_steps_max;
+
+	shard->net->tls_steps = 0;
+	for (uint32_t i = 0; i < steps && !list_is_empty(waiting); i++) {
+		struct conn_tls *tls =
+			list_entry(list_pop_front(waiting), struct conn_tls, waiting);
+
+		rli_actor_ready(tls->conn->actor);
+	}
+}
+
 bool
 rli_conn_tls_shake(struct conn *conn)
 {
@@ -237,10 +268,11 @@ rli_conn_tls_shake(struct conn *conn)
 	if (fed || (conn->outbound && !tls->begun)) {
 		if (conn->shard->net->tls_steps >= conn->shard->config->tls_handshake_steps_max) {
 			if (!RL_MUTANT(TLS_STEPS_FORGOTTEN)) {
-				rli_actor_ready(conn->actor); /* the next turn's */
+				shake_wait(conn);
 			}
 			return false;
 		}
+		list_remove(&tls->waiting);
 		shake_step(conn);
 		if (tls->session.ready || conn->actor->life == ACTOR_ENDING) {
 			return tls->session.ready;
@@ -446,7 +478,7 @@ flush_starved(struct conn *conn)
 	conn->records_wait = true;
 	/* the pool has more, so it is the host that has none: only time will tell */
 	if (shard->send_pool.spans_used < shard->send_pool.spans_max &&
-	    !shard->net->starved_timer.armed) {
+	    !timer_is_armed(&shard->net->starved_timer)) {
 		rli_wheel_start(&shard->wheel, &shard->net->starved_timer,
 				shard->now_ns + TLS_RETRY_NS);
 	}

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "tls/tls_session.h"
 
 struct conn;
@@ -28,8 +29,11 @@ struct conn_tls {
 	struct tls_session session;
 	struct chunk *plain_first; /* sent by the actor, no record yet */
 	struct chunk *plain_last;
+	struct conn *conn;
+	struct list_node waiting; /* on net->tls_waiting */
 	uint64_t turn_ns;
 	int64_t first_byte_timeout_ns; /* from the end of the handshake on */
+	uint32_t handshake_ms; /* its deadline; DEADLINE_NONE is none */
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
 };
@@ -54,6 +58,9 @@ void rli_conn_tls_fini(struct net *net);
 
 /* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
 bool rli_conn_tls_shake(struct conn *conn);
+
+/* The next turn's steps go to those that have waited longest. */
+void rli_conn_tls_turn(struct rl_shard *shard);
 
 /* For RL_MSG_OPEN. False: the end was decided instead. */
 bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);

@@ -159,7 +159,7 @@ listener_back_off(struct listener *listener, int error)
 {
 	struct rl_shard *shard = listener->shard;
 
-	if (listener->state != LISTENER_OPEN || listener->backoff.armed) {
+	if (listener->state != LISTENER_OPEN || timer_is_armed(&listener->backoff)) {
 		return; /* the others that were in flight say the same */
 	}
 	listener->backoff_ns *= 2;
@@ -376,7 +376,7 @@ listener_may_accept(const struct listener *listener)
 	const struct net *net = shard->net;
 
 	if (listener->state != LISTENER_OPEN ||
-	    (listener->backoff.armed && !RL_MUTANT(ACCEPT_NO_BACKOFF))) {
+	    (timer_is_armed(&listener->backoff) && !RL_MUTANT(ACCEPT_NO_BACKOFF))) {
 		return false;
 	}
 	if (listener->backoff_ns != 0 && listener->armed > 0) {

@@ -21,8 +21,12 @@ rli_net_init(struct rl_shard *shard)
 
 	list_init(&net->dirty);
 	list_init(&net->parked);
+	for (uint32_t i = 0; i < NET_HOARDS; i++) {
+		list_init(&net->hoards[i]);
+	}
 	list_init(&net->starved);
 	list_init(&net->tls_starved);
+	list_init(&net->tls_waiting);
 	rli_timer_init(&net->starved_timer, TIMER_STARVED);
 	rli_timer_init(&net->evict_timer, TIMER_EVICT);
 	if (rc == 0) {
@@ -133,7 +137,7 @@ rli_net_flush(struct rl_shard *shard)
 	bool done = true;
 	size_t home_bytes = net->home_bytes;
 
-	net->tls_steps = 0;
+	rli_conn_tls_turn(shard);
 	if (!list_is_empty(&net->tls_starved)) {
 		rli_conn_tls_feed(shard, false);
 	}

@@ -22,6 +22,7 @@ struct handover;
 struct resolver;
 
 #define NET_LISTENERS_MAX 16
+#define NET_HOARDS	  8
 
 /* The RL_MSG_RECV that is being handled: at most one per shard, since handlers don't nest. */
 struct net_view {
@@ -43,8 +44,10 @@ struct net {
 	struct list dirty; /* connections that the flush has to look at */
 	struct list
 		parked; /* connections that wait for a receive buffer, first come first served */
+	struct list hoards[NET_HOARDS]; /* connections whose input waits in memory, by its size */
 	struct list starved; /* connections that wait for send memory, likewise */
 	struct list tls_starved; /* connections that have no room to make a record of what waits */
+	struct list tls_waiting; /* handshakes with a step to do, in a later turn */
 	struct listener listeners[NET_LISTENERS_MAX];
 	struct handover *handover; /* from the acceptor; NULL: the shards accept themselves */
 	struct sleep *acceptor; /* whom to tell that there is room */
@@ -79,6 +82,7 @@ struct net {
 	struct log_limit limit_peer;
 	struct log_limit limit_lookup;
 	struct log_limit limit_evicted;
+	struct log_limit limit_hoard;
 	struct timer evict_timer;
 	uint32_t evict_hand; /* the slot that is looked at next */
 	uint32_t evict_left; /* of this round */

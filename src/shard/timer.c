@@ -15,6 +15,7 @@
 #include "shard/timer.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/mutant.h"
@@ -24,47 +25,51 @@
 #define WHEEL_DIGIT_MASK (WHEEL_SLOTS - 1)
 #define WHEEL_TICK_NS	 ((uint64_t)1 << WHEEL_TICK_SHIFT)
 #define WHEEL_TICK_NEVER ((uint64_t)1 << (64 - WHEEL_TICK_SHIFT)) /* its time needs 65 bits */
+#define WHEEL_PASSED	 UINT16_MAX /* a place that is no slot's */
 
 _Static_assert(64 - WHEEL_TICK_SHIFT < WHEEL_LEVELS * WHEEL_DIGIT_BITS, "every tick has a slot");
 _Static_assert(WHEEL_SLOTS == 1 << WHEEL_DIGIT_BITS, "a bitmap is one word");
+_Static_assert(WHEEL_PASSED > WHEEL_LEVELS * WHEEL_SLOTS, "a timer's place has two bytes");
 
 struct wheel_place {
 	uint32_t level;
 	uint32_t slot;
 };
 
+/* Rounded up; the deadline is not 0. */
 static uint64_t
 wheel_tick_of(uint64_t deadline_ns)
 {
-	return (deadline_ns >> WHEEL_TICK_SHIFT) +
-	       ((deadline_ns & (WHEEL_TICK_NS - 1)) != 0 && !RL_MUTANT(TIMER_EARLY));
+	if (RL_MUTANT(TIMER_EARLY)) {
+		return deadline_ns >> WHEEL_TICK_SHIFT;
+	}
+	return ((deadline_ns - 1) >> WHEEL_TICK_SHIFT) + 1;
 }
 
-static void
+static inline void
 wheel_file(struct wheel *wheel, struct timer *timer)
 {
-	uint64_t differs = timer->tick ^ wheel->now_tick;
+	uint64_t tick = timer->tick;
+	uint64_t differs = tick ^ wheel->now_tick;
 	uint32_t level = (63 - (uint32_t)__builtin_clzll(differs)) / WHEEL_DIGIT_BITS;
-	uint32_t digit = (uint32_t)(timer->tick >> (level * WHEEL_DIGIT_BITS)) & WHEEL_DIGIT_MASK;
+	uint32_t digit = (uint32_t)(tick >> (level * WHEEL_DIGIT_BITS)) & WHEEL_DIGIT_MASK;
+	uint32_t number = level * WHEEL_SLOTS + digit;
 
-	RL_DEBUG_ASSERT(timer->tick > wheel->now_tick);
+	RL_DEBUG_ASSERT(tick > wheel->now_tick);
 
-	timer->level = (uint8_t)level;
-	timer->slot = (uint8_t)digit;
-	if (wheel->slots[level][digit].count == 0) {
+	timer->place = (uint16_t)(number + 1);
+	if (wheel_slot_add(&wheel->slots[number], timer)) {
 		wheel->pending[level] |= (uint64_t)1 << digit;
 	}
-	wheel_slot_add(&wheel->slots[level][digit], timer);
 }
 
-static void
+static inline void
 wheel_unfile(struct wheel *wheel, struct timer *timer)
 {
-	struct wheel_slot *slot = &wheel->slots[timer->level][timer->slot];
+	uint32_t number = timer->place - 1u;
 
-	wheel_slot_remove(slot, timer);
-	if (slot->count == 0) {
-		wheel->pending[timer->level] &= ~((uint64_t)1 << timer->slot);
+	if (wheel_slot_remove(&wheel->slots[number], timer)) {
+		wheel->pending[number / WHEEL_SLOTS] &= ~((uint64_t)1 << number % WHEEL_SLOTS);
 	}
 }
 
@@ -94,18 +99,23 @@ wheel_place_tick(const struct wheel *wheel, struct wheel_place place)
 	return (above | place.slot) << shift;
 }
 
+static struct wheel_slot *
+wheel_slot_of(struct wheel *wheel, struct wheel_place place)
+{
+	return &wheel->slots[place.level * WHEEL_SLOTS + place.slot];
+}
+
 /* Level 0 has none: its slots have one tick each. */
 static struct wheel_runs *
 wheel_runs_of(struct wheel *wheel, struct wheel_place place)
 {
-	return place.level > 0 ? &wheel->runs[place.level - 1][place.slot] : NULL;
+	return place.level > 0 ? &wheel->runs[(place.level - 1) * WHEEL_SLOTS + place.slot] : NULL;
 }
 
 static void
 wheel_take(struct wheel *wheel, struct wheel_place place, struct list *out)
 {
-	rli_wheel_slot_take(&wheel->slots[place.level][place.slot], wheel_runs_of(wheel, place),
-			    out);
+	rli_wheel_slot_take(wheel_slot_of(wheel, place), wheel_runs_of(wheel, place), out);
 	wheel->pending[place.level] &= ~((uint64_t)1 << place.slot);
 }
 
@@ -164,19 +174,15 @@ wheel_expire_passed(struct wheel *wheel)
 void
 rli_wheel_init(struct wheel *wheel, uint64_t now_ns)
 {
-	uint32_t level;
-	uint32_t slot;
+	uint32_t i;
 
 	/* The runs are made when they are first used: most never are. */
-	for (level = 0; level < WHEEL_LEVELS; level++) {
-		wheel->pending[level] = 0;
-		for (slot = 0; slot < WHEEL_SLOTS; slot++) {
-			wheel_slot_reset(&wheel->slots[level][slot]);
-		}
+	memset(wheel->pending, 0, sizeof(wheel->pending));
+	for (i = 0; i < WHEEL_LEVELS * WHEEL_SLOTS; i++) {
+		wheel_slot_reset(&wheel->slots[i]);
 	}
 	list_init(&wheel->due);
 	list_init(&wheel->passed);
-	wheel->armed_count = 0;
 	wheel->now_ns = now_ns;
 	wheel->now_tick = now_ns >> WHEEL_TICK_SHIFT;
 }
@@ -184,10 +190,10 @@ rli_wheel_init(struct wheel *wheel, uint64_t now_ns)
 void
 rli_timer_init(struct timer *timer, enum timer_kind kind)
 {
-	/* the deadline and its place are written when it is started */
+	/* the rest is written when it is started */
 	list_node_init(&timer->node);
 	timer->kind = (uint8_t)kind;
-	timer->armed = false;
+	timer->place = 0;
 }
 
 void
@@ -200,11 +206,11 @@ rli_wheel_start(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
 void
 rli_wheel_add(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
 {
-	timer->armed = true;
-	wheel->armed_count++;
+	RL_DEBUG_ASSERT(!timer_is_armed(timer));
 	timer->deadline_ns = deadline_ns;
 	if (deadline_ns <= wheel->now_ns) {
 		timer->tick = wheel->now_tick;
+		timer->place = WHEEL_PASSED;
 		list_push_back(&wheel->passed, &timer->node);
 	} else {
 		timer->tick = wheel_tick_of(deadline_ns);
@@ -215,17 +221,15 @@ rli_wheel_add(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
 bool
 rli_wheel_cancel(struct wheel *wheel, struct timer *timer)
 {
-	if (!timer->armed) {
+	if (!timer_is_armed(timer)) {
 		return false;
 	}
-	RL_ASSERT(wheel->armed_count > 0);
-	wheel->armed_count--;
-	timer->armed = false;
 	if (timer->tick <= wheel->now_tick) {
-		list_remove(&timer->node);
+		list_drop(&timer->node);
 	} else {
 		wheel_unfile(wheel, timer);
 	}
+	timer->place = 0;
 	return true;
 }
 
@@ -267,10 +271,9 @@ rli_wheel_due_pop(struct wheel *wheel)
 		return NULL;
 	}
 	timer = wheel_timer(node);
-	RL_ASSERT(timer->armed);
+	RL_ASSERT(timer_is_armed(timer));
 	RL_ASSERT(timer->tick <= wheel->now_tick);
-	timer->armed = false;
-	wheel->armed_count--;
+	timer->place = 0;
 	return timer;
 }
 
@@ -290,8 +293,8 @@ rli_wheel_next_ns(struct wheel *wheel)
 	if (place.level > 0) {
 		uint64_t ticks = (uint64_t)1 << (place.level * WHEEL_DIGIT_BITS);
 
-		tick = rli_wheel_slot_min(&wheel->slots[place.level][place.slot],
-					  wheel_runs_of(wheel, place), tick, tick + ticks);
+		tick = rli_wheel_slot_min(wheel_slot_of(wheel, place), wheel_runs_of(wheel, place),
+					  tick, tick + ticks);
 	}
 	return tick < WHEEL_TICK_NEVER ? tick << WHEEL_TICK_SHIFT : UINT64_MAX;
 }

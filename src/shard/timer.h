@@ -42,10 +42,8 @@ struct timer {
 	struct list_node node;
 	uint64_t deadline_ns;
 	uint64_t tick; /* deadline_ns rounded up; up to now_tick: on a list of what is due */
+	uint16_t place; /* where it is filed: the number of its slot, + 1; 0: it is off */
 	uint8_t kind; /* enum timer_kind: whose it is; the loop dispatches on it */
-	uint8_t level; /* where it is filed */
-	uint8_t slot;
-	bool armed;
 };
 
 /*
@@ -56,7 +54,7 @@ struct wheel_slot {
 	struct list rest; /* at or after bound_tick, in the order in which they were started */
 	struct list fresh; /* before bound_tick, likewise; not in the runs yet */
 	uint64_t bound_tick;
-	uint64_t min_tick; /* of all in the slot; UINT64_MAX: has to be found */
+	uint64_t min_tick; /* of all in the slot; UINT64_MAX: there is none, 0: has to be found */
 	uint32_t count;
 	uint32_t fresh_started;
 	bool runs_used;
@@ -76,14 +74,20 @@ struct wheel {
 	uint64_t now_ns; /* of the last rli_wheel_expire() */
 	struct list due;
 	struct list passed; /* their deadline had passed when they were started */
-	uint32_t armed_count; /* due ones included */
-	struct wheel_slot slots[WHEEL_LEVELS][WHEEL_SLOTS];
-	struct wheel_runs runs[WHEEL_LEVELS - 1][WHEEL_SLOTS]; /* level 0 has one tick per slot */
+	_Alignas(64) struct wheel_slot slots[WHEEL_LEVELS * WHEEL_SLOTS]; /* level after level */
+	struct wheel_runs runs[(WHEEL_LEVELS - 1) * WHEEL_SLOTS]; /* level 0 needs none */
 };
 
 void rli_wheel_init(struct wheel *wheel, uint64_t now_ns);
 
 void rli_timer_init(struct timer *timer, enum timer_kind kind);
+
+/* It was started, and neither cancelled nor handed out since. */
+static inline bool
+timer_is_armed(const struct timer *timer)
+{
+	return timer->place != 0;
+}
 
 /*
  * Start, or move if it is armed. A deadline that has passed (at or before the time of the last

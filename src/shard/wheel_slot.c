@@ -186,6 +186,7 @@ rli_wheel_slot_take(struct wheel_slot *slot, struct wheel_runs *runs, struct lis
 uint64_t
 rli_wheel_slot_min(struct wheel_slot *slot, struct wheel_runs *runs, uint64_t low, uint64_t high)
 {
+	uint64_t min_tick = WHEEL_NONE;
 	uint32_t i;
 
 	RL_ASSERT(slot->count > 0);
@@ -196,10 +197,11 @@ rli_wheel_slot_min(struct wheel_slot *slot, struct wheel_runs *runs, uint64_t lo
 	for (i = 0; i < WHEEL_RUNS; i++) {
 		struct list_node *first = list_first(&runs->runs[i]);
 
-		if (first != NULL && wheel_timer(first)->tick < slot->min_tick) {
-			slot->min_tick = wheel_timer(first)->tick;
+		if (first != NULL && wheel_timer(first)->tick < min_tick) {
+			min_tick = wheel_timer(first)->tick;
 		}
 	}
-	RL_ASSERT(slot->min_tick != WHEEL_UNKNOWN);
-	return slot->min_tick;
+	RL_ASSERT(min_tick != WHEEL_NONE);
+	slot->min_tick = min_tick;
+	return min_tick;
 }

@@ -14,7 +14,9 @@
 #include "base/assert.h"
 #include "shard/timer.h"
 
-#define WHEEL_UNKNOWN UINT64_MAX
+/* Of a slot's min_tick: so no tick is before what is not known, and any is before none. */
+#define WHEEL_UNKNOWN ((uint64_t)0)
+#define WHEEL_NONE    UINT64_MAX
 
 static inline struct timer *
 wheel_timer(struct list_node *node)
@@ -29,42 +31,46 @@ wheel_slot_reset(struct wheel_slot *slot)
 	list_init(&slot->rest);
 	list_init(&slot->fresh);
 	slot->bound_tick = 0;
-	slot->min_tick = WHEEL_UNKNOWN;
+	slot->min_tick = WHEEL_NONE;
 	slot->count = 0;
 	slot->fresh_started = 0;
 	slot->runs_used = false;
 }
 
-static inline void
+/* True: it is the earliest as far as is known. The first one always is. */
+static inline bool
 wheel_slot_add(struct wheel_slot *slot, struct timer *timer)
 {
-	if (timer->tick < slot->bound_tick) {
+	uint64_t tick = timer->tick; /* once, see list_drop() */
+
+	if (tick < slot->bound_tick) {
 		list_push_back(&slot->fresh, &timer->node);
 		slot->fresh_started++;
 	} else {
 		list_push_back(&slot->rest, &timer->node);
 	}
-	/*
-	 * What is not known does not become known by one more timer, unless that is the only one.
-	 */
-	if (slot->count == 0 || (slot->min_tick != WHEEL_UNKNOWN && timer->tick < slot->min_tick)) {
-		slot->min_tick = timer->tick;
-	}
 	slot->count++;
+	if (tick < slot->min_tick) {
+		slot->min_tick = tick;
+		return true;
+	}
+	return false;
 }
 
-static inline void
+/* True: it was the last, and the slot is reset. */
+static inline bool
 wheel_slot_remove(struct wheel_slot *slot, struct timer *timer)
 {
 	RL_ASSERT(slot->count > 0);
 	list_drop(&timer->node);
-	slot->count--;
+	if (--slot->count == 0) {
+		wheel_slot_reset(slot);
+		return true;
+	}
 	if (timer->tick == slot->min_tick) {
 		slot->min_tick = WHEEL_UNKNOWN;
 	}
-	if (slot->count == 0) {
-		wheel_slot_reset(slot);
-	}
+	return false;
 }
 
 /* Append all to @out, of equal ticks the older ones first, and reset the slot. */

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include <openssl/bio.h>
-#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -324,5 +323,5 @@ rli_tls_records_take(struct tls_session *session, struct chunk **last)
 void
 rli_tls_wipe(void *at, size_t len)
 {
-	OPENSSL_cleanse(at, len);
+	explicit_bzero(at, len); /* OPENSSL_cleanse() takes four times as long for a record */
 }

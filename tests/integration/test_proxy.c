@@ -312,9 +312,13 @@ proxy_without_target_resets_the_client(void **state)
 	(void)state;
 	proxy_begin();
 	assert_int_equal(shutdown(proxy.target, SHUT_RD), 0);
-	fd = client_dial(proxy.url);
-	client_expect_reset(fd);
-	client_close(fd);
+	fd = client_try(proxy.url);
+	if (fd >= 0) {
+		client_expect_reset(fd);
+		client_close(fd);
+	} else {
+		assert_int_equal(fd, -ECONNRESET); /* it came before we could look */
+	}
 	proxy_end();
 }
 

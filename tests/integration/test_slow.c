@@ -10,6 +10,7 @@
 #include "client.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define CRAWLERS    200
 #define REPLY	    400000u
@@ -104,6 +105,63 @@ evict_of_peers_that_never_read_spares_who_reads(void **state)
 			 crawlers->stopped[RL_REASON_EVICTED]);
 }
 
+/* Writes all it can before it reads: it is paused meanwhile, and what had arrived is stored. */
+static void
+hoard_of_who_reads_later(const char *url, uint64_t seed)
+{
+	static uint8_t bytes[65536];
+	struct client_stream stream = { .fd = client_dial(url), .seed = seed, .total = 4000000 };
+
+	while (stream.sent < stream.total) {
+		size_t len = stream.total - stream.sent < sizeof(bytes)
+				     ? (size_t)(stream.total - stream.sent)
+				     : sizeof(bytes);
+		size_t sent;
+
+		pattern_fill(stream.seed, stream.sent, bytes, len);
+		sent = client_push(stream.fd, bytes, len);
+		stream.sent += sent;
+		if (sent == 0) {
+			break;
+		}
+	}
+	client_stream_run(&stream, 1);
+	client_close(stream.fd);
+}
+
+/* Peers that write and never read fill the memory for input; who reads loses nothing. */
+static void
+hoards_of_those_who_never_read_end_nobody_who_reads(void **state)
+{
+	static const uint8_t bytes[65536];
+	struct rig *rig = *state;
+	struct probe *crawlers = &rig->probes[0];
+	char url[RL_URL_MAX];
+	int fds[CRAWLERS];
+	size_t count = 0;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .recv_buffers = 64, .recv_pool_bytes = 65536));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[1]);
+	memcpy(url, rig->url, sizeof(url));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, crawlers);
+	while (count < CRAWLERS && crawlers->stopped[RL_REASON_EVICTED] == 0) {
+		fds[count] = client_dial_narrow(rig->url);
+		while (client_push(fds[count], bytes, sizeof(bytes)) > 0) {
+		}
+		count++;
+		hoard_of_who_reads_later(url, count);
+	}
+	rig_await(rig, rig->probes[1].stopped[RL_REASON_PEER_FIN], count);
+	assert_true(crawlers->stopped[RL_REASON_EVICTED] > 0);
+	for (size_t i = 0; i < count; i++) {
+		client_reset(fds[i]);
+	}
+	rig_await(rig, crawlers->stops, count);
+	rig_assert_logged_slowly(rig, "recv_pool_bytes");
+	rig_end(rig);
+	assert_int_equal(rig->stats.closed[RL_REASON_MEMORY], 0);
+}
+
 /* It takes bytes all the time, but what was queued first waits on. */
 static void
 output_that_waits_too_long_is_cut(void **state)
@@ -141,6 +199,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		rig_case(evict_of_peers_that_never_read_spares_who_reads),
+		rig_case(hoards_of_those_who_never_read_end_nobody_who_reads),
 		rig_case(output_that_waits_too_long_is_cut),
 	};
 

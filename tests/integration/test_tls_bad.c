@@ -173,6 +173,46 @@ tls_handshake_that_takes_too_long_is_cut(void **state)
 	rig_end(rig);
 }
 
+/* A listener has its own, which goes before the configuration's; so has an opened connection. */
+static void
+tls_handshake_deadline_can_be_the_listeners_own(void **state)
+{
+	struct rig *rig = *state;
+	const struct rl_listener_options listener = {
+		.arg = &rig->probes[1],
+		.conn = { .tls = &server_tls, .tls_handshake_timeout_ns = RL_MS(100) },
+	};
+	const struct rl_conn_options options = {
+		.tls = &client_tls,
+		.tls_handshake_timeout_ns = RL_MS(100),
+	};
+	char url[RL_URL_MAX];
+	int silent;
+	int other;
+	int server;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = -1));
+	tls_listen(rig, &rig_echo);
+	other = raw_dial(rig);
+	(void)rig_listen_with(rig, "tls://127.0.0.1:0", &rig_echo, &listener);
+	silent = raw_dial(rig);
+	rig_await(rig, rig->probes[1].stopped[RL_REASON_TIMEOUT_HANDSHAKE], 1);
+	client_expect_reset(silent);
+	server = client_listen(url, 1);
+	memcpy(url, "tls", 3);
+	assert_int_equal(rig_open(rig, 0, url, &rig_echo, &rig->probes[2], &options), 0);
+	fd = client_accept(server);
+	rig_await(rig, rig->probes[2].stopped[RL_REASON_TIMEOUT_HANDSHAKE], 1);
+	assert_int_equal(rig->probes[0].stops, 0);
+	client_close(fd);
+	client_close(server);
+	client_close(silent);
+	client_close(other);
+	rig_await(rig, rig->probes[0].stops, 1);
+	rig_end(rig);
+}
+
 /* Pauses before there is anything to read. */
 static int
 early_receive(struct rl_actor *self, const struct rl_msg *msg)
@@ -344,6 +384,7 @@ main(void)
 		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
 		rig_case(tls_leftover_does_not_come_again_after_the_stream_failed),
 		rig_case(tls_handshake_that_takes_too_long_is_cut),
+		rig_case(tls_handshake_deadline_can_be_the_listeners_own),
 		rig_case(tls_handshake_of_who_pauses_has_its_deadline),
 		rig_case(tls_handshakes_under_way_are_capped),
 		rig_case(tls_bytes_behind_close_notify_are_discarded),

@@ -194,18 +194,18 @@ check_chunks(const struct chunk *chunk, uint32_t *bytes, uint32_t *held)
 
 /* INV-11: what a session made is the connection's; INV-7: no handshake goes on for ever. */
 static void
-check_tls(const struct rl_shard *shard, const struct conn *conn)
+check_tls(const struct conn *conn)
 {
-	int64_t timeout_ns = shard->config->tls_handshake_timeout_ns;
+	uint32_t timeout_ms = conn->tls->handshake_ms;
 
 	sim_check(conn->tls->session.out_first == NULL, "INV-11: records were left in a session");
 	if (!conn_is_shaking(conn) || conn->state != CONN_OPEN ||
-	    conn->actor->life == ACTOR_ENDING || conn->eof_seen || timeout_ns < 0) {
+	    conn->actor->life == ACTOR_ENDING || conn->eof_seen || timeout_ms == DEADLINE_NONE) {
 		return;
 	}
-	sim_check(conn->until_ns != 0 && (conn->timer.armed || conn->stalled),
+	sim_check(conn->until_ns != 0 && (timer_is_armed(&conn->timer) || conn->stalled),
 		  "INV-7: a handshake may take for ever");
-	sim_check(conn->until_ns <= sim_world.now_ns + (uint64_t)timeout_ns,
+	sim_check(conn->until_ns <= conn_deadline_after(sim_world.now_ns, timeout_ms),
 		  "INV-7: a handshake may take another %llu ns",
 		  (unsigned long long)(conn->until_ns - sim_world.now_ns));
 }
@@ -224,7 +224,7 @@ check_output(const struct rl_shard *shard)
 		}
 		if (conn->state != CONN_FREE && conn->tls != NULL) {
 			check_chunks(conn->tls->plain_first, &bytes, &held);
-			check_tls(shard, conn);
+			check_tls(conn);
 		}
 		sim_check(conn->state == CONN_FREE || conn->actor->reason != RL_REASON_EVICTED ||
 				  conn->actor->life != ACTOR_ENDING ||
@@ -243,7 +243,7 @@ static void
 check_records_wait(const struct rl_shard *shard)
 {
 	const struct net *net = shard->net;
-	bool comes = net->starved_timer.armed || !list_is_empty(&net->dirty) ||
+	bool comes = timer_is_armed(&net->starved_timer) || !list_is_empty(&net->dirty) ||
 		     list_is_empty(&net->tls_starved);
 
 	for (uint32_t slot = 0; !comes && slot < net->conns.slots_used; slot++) {

@@ -137,8 +137,8 @@ recv_into_buffer(struct sk_op *op, struct sk_sock *sock)
 }
 
 /*
- * Linux from 6.17 on: a multishot that is woken once for the last bytes of a Unix stream and for its
- * end takes the bytes, is told that none are left, and waits for a wake-up that has been.
+ * Linux from 6.17 on: a multishot that is woken once for the last bytes of a Unix stream and for
+ * its end takes the bytes, is told that none are left, and waits for a wake-up that has been.
  */
 static bool
 recv_loses_end(const struct sk_sock *sock, int round)

@@ -154,7 +154,9 @@ sim_tls_out(struct sim_tls *tls, struct sk_sock *sock, uint32_t max)
 		return tls_junk(tls, sock);
 	}
 	n = n < sizeof(piece) ? n : (uint32_t)sizeof(piece);
-	memcpy(piece, data, n);
+	if (n > 0) {
+		memcpy(piece, data, n);
+	}
 	if (tls->flip_at >= tls->written && tls->flip_at - tls->written < n) {
 		piece[tls->flip_at - tls->written] ^= (uint8_t)(1u << sim_below(8));
 	}

@@ -273,6 +273,31 @@ idle_is_set_back_to_what_is_configured(void **state)
 }
 
 /* For the next request of a connection that stays: the byte that comes meets it, and only once. */
+/* Who was not paused does not begin to idle anew. */
+static void
+idle_goes_on_when_nothing_is_resumed(void **state)
+{
+	struct scene scene = { .on = scripted };
+	struct sk_sock *peer;
+	uint64_t since;
+
+	(void)state;
+	scene_listen(&scene, TCP, NULL);
+	peer = scene_connect(&scene);
+	scene_write(peer, "i5000.");
+	sim_settle();
+	since = sim_world.now_ns;
+	for (uint32_t i = 0; i < 4; i++) {
+		sim_advance_ns((uint64_t)RL_SEC(1));
+		assert_int_equal(rl_system_send(sim_system(), scene.id, RL_MSG_USER, NULL, 0), 0);
+	}
+	sim_advance_ns((uint64_t)RL_SEC(4));
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
+	assert_ended_after(&scene, since, 5000);
+	scene_close(peer);
+	scene_end();
+}
+
 static void
 first_byte_is_waited_for_again(void **state)
 {
@@ -352,6 +377,52 @@ first_byte_set_while_paused_waits(void **state)
 	scene_end();
 }
 
+/* Sets it for the next byte, and can't go on with this one before its output has left. */
+static int
+not_now(struct scene *scene, struct rl_actor *self, const struct rl_msg *msg)
+{
+	static const uint8_t much[700 * 1024];
+
+	if (msg->kind != RL_MSG_RECV) {
+		return msg->kind == RL_MSG_WRITABLE ? 0 : RL_ACTOR_UNHANDLED;
+	}
+	if (scene->flag) {
+		return 0;
+	}
+	scene->flag = true;
+	assert_int_equal(rl_conn_set_deadline(self, RL_CONN_DEADLINE_FIRST_BYTE, RL_SEC(2)), 0);
+	assert_int_equal(rl_conn_send(self, much, sizeof(much)), RL_CONN_SEND_HIGH);
+	return rl_conn_send(self, much, sizeof(much));
+}
+
+/* A notice is owed, so the peer is not to blame: what was left of it begins with the notice. */
+static void
+first_byte_set_with_not_now_waits(void **state)
+{
+	struct rl_conn_options options = { .auto_pause = RL_CONN_OFF };
+	struct scene scene = { .on = not_now };
+	struct sk_sock *peer;
+	uint64_t since;
+
+	(void)state;
+	scene_listen(&scene, TCP, &options);
+	peer = scene_connect(&scene);
+	scene_write(peer, "x");
+	sim_advance_ns((uint64_t)RL_SEC(20));
+	assert_int_equal(scene.live, 1);
+	assert_int_equal(scene_drain(peer), 700 * 1024);
+	since = sim_world.now_ns;
+	assert_int_equal(scene.live, 1);
+	assert_int_equal(scene.count[RL_MSG_RECV], 2);
+	sim_advance_ns((uint64_t)RL_MS(1900));
+	assert_int_equal(scene.live, 1);
+	sim_advance_ns((uint64_t)RL_SEC(1));
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_FIRST_BYTE], 1);
+	assert_ended_after(&scene, since, 2000);
+	scene_close(peer);
+	scene_end();
+}
+
 static void
 wrong_ones_are_refused(void **state)
 {
@@ -391,9 +462,11 @@ main(void)
 		CASE(end_of_input_meets_the_first_byte),
 		CASE(idle_is_set_shorter_and_off),
 		CASE(idle_is_set_back_to_what_is_configured),
+		CASE(idle_goes_on_when_nothing_is_resumed),
 		CASE(first_byte_is_waited_for_again),
 		CASE(stall_and_linger_are_set),
 		CASE(first_byte_set_while_paused_waits),
+		CASE(first_byte_set_with_not_now_waits),
 		CASE(wrong_ones_are_refused),
 	};
 

@@ -151,6 +151,66 @@ output_that_moves_is_not_cut(void **state)
 	scene_end();
 }
 
+/* The last words: less than the low mark, and then the end. */
+static int
+on_farewell(struct scene *scene, struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)scene;
+	if (msg->kind != RL_MSG_RECV) {
+		return RL_ACTOR_UNHANDLED;
+	}
+	return rl_conn_send(self, zeros, 60000) == 0 ? RL_ACTOR_STOP : -EIO;
+}
+
+/* Its actor has no say any more, so a byte now and then must not keep it for days. */
+static void
+output_of_an_end_that_takes_too_long_is_cut(void **state)
+{
+	struct scene scene = { .on = on_farewell };
+	struct sk_sock *peer;
+	uint64_t since_ns;
+
+	(void)state;
+	slow_begin(RL_SEC(30), RL_SEC(120), -1);
+	scene_listen(&scene, TCP, NULL);
+	peer = scene_connect(&scene);
+	since_ns = sim_world.now_ns;
+	scene_write(peer, "?");
+	assert_int_equal(slow_read(peer, 1, (uint64_t)RL_SEC(20), 5), 5);
+	assert_int_equal(scene.live, 1);
+	(void)slow_read(peer, 1, (uint64_t)RL_SEC(20), 2);
+	assert_int_equal(scene.live, 0);
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_OUTPUT], 1);
+	assert_in_range(scene.stop_ns - since_ns, (uint64_t)RL_SEC(120), (uint64_t)RL_SEC(121));
+	scene_close(peer);
+	scene_end();
+}
+
+/* Bytes that go out are no idling, though the kernel says so only when all of them are taken. */
+static void
+idle_asks_what_a_send_in_flight_has_moved(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .idle_timeout_ns = RL_SEC(10),
+					    .stall_timeout_ns = -1, .output_timeout_ns = -1);
+	struct scene scene = { .on = on_pour };
+	struct sk_sock *peer;
+	uint64_t since_ns;
+
+	(void)state;
+	sim_new_with(&config, 43);
+	scene_listen(&scene, TCP, &(struct rl_conn_options){ .auto_pause = RL_CONN_OFF });
+	peer = scene_connect(&scene);
+	scene_write(peer, "?");
+	assert_int_equal(slow_read(peer, 100, (uint64_t)RL_SEC(1), 100), 10000);
+	assert_int_equal(scene.live, 1);
+	since_ns = sim_world.now_ns;
+	sim_advance_ns((uint64_t)RL_SEC(21));
+	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
+	assert_in_range(scene.stop_ns - since_ns, (uint64_t)RL_SEC(9), (uint64_t)RL_SEC(21));
+	scene_close(peer);
+	scene_end();
+}
+
 static uint32_t
 slow_free_spans(void)
 {
@@ -249,6 +309,122 @@ evict_takes_those_who_take_a_byte(void **state)
 	scene_end();
 }
 
+/* ---- those who read, meanwhile */
+
+/* A request and its whole reply, whatever else goes on; how long it took. */
+static uint64_t
+slow_exchange(struct sk_sock *peer, uint32_t bytes)
+{
+	static char text[65536];
+	uint64_t since_ns = sim_world.now_ns;
+	size_t got = 0;
+
+	assert_int_equal(sk_write(peer, zeros, bytes), bytes);
+	while (got < bytes && sim_world.now_ns - since_ns < (uint64_t)RL_SEC(60)) {
+		sim_advance_ns((uint64_t)RL_MS(1));
+		got += scene_read(peer, text, sizeof(text));
+	}
+	assert_int_equal(got, bytes);
+	return sim_world.now_ns - since_ns;
+}
+
+/* From the first crawler to long after the last, through shortage and eviction. */
+static void
+healthy_requests_never_take_a_second(void **state)
+{
+	struct scene echo = { 0 };
+	struct scene crawler = { .on = on_pour };
+	struct sk_sock *peers[64];
+	struct sk_sock *small;
+	struct sk_sock *large;
+	uint64_t longest_ns = 0;
+
+	(void)state;
+	slow_begin(RL_SEC(30), -1, RL_SEC(5));
+	scene_listen(&echo, TCP, NULL);
+	scene_listen(&crawler, TCP, NULL);
+	small = scene_connect(&echo);
+	large = scene_connect(&echo);
+	for (uint32_t i = 0; i < 640; i++) {
+		uint64_t took_ns = slow_exchange(small, 512);
+
+		longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
+		took_ns = slow_exchange(large, 8192);
+		longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
+		if (i < 64) {
+			peers[i] = scene_connect(&crawler);
+			scene_write(peers[i], "?");
+		}
+		sim_advance_ns((uint64_t)RL_MS(20));
+	}
+	assert_in_range(longest_ns, 1, (uint64_t)RL_SEC(1) - 1);
+	assert_int_equal(echo.live, 2);
+	assert_in_range(crawler.stops[RL_REASON_EVICTED], 1, 64);
+	assert_true(sim_stats().sends_starved > 0);
+	for (uint32_t i = 0; i < 64; i++) {
+		scene_close(peers[i]);
+	}
+	scene_close(small);
+	scene_close(large);
+	scene_end();
+}
+
+/* ---- receive memory */
+
+#define HOARDERS 90
+#define BURST	 (16 * 1024)
+
+/* Its first bytes are answered with more than the high mark: what came behind them has to wait. */
+static struct sk_sock *
+slow_burst(struct scene *scene)
+{
+	struct sk_sock *peer = scene_connect(scene);
+
+	assert_int_equal(sk_write(peer, zeros, BURST), BURST);
+	sim_settle();
+	return peer;
+}
+
+/* Their input fills the memory for it; who reads has to wait at times, too, and loses nothing. */
+static void
+hoards_of_those_who_never_read_end_nobody_who_reads(void **state)
+{
+	struct rl_config config =
+		RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 256, .conns_max = 256,
+			  .recv_buffers = 64, .recv_buffer_bytes = 1024, .recv_pool_bytes = 65536);
+	struct scene reader = { .on = on_reply };
+	struct scene crawler = { .on = on_reply };
+	struct sk_sock *peers[HOARDERS];
+
+	(void)state;
+	sim_new_with(&config, 41);
+	scene_listen(&reader, TCP, NULL);
+	scene_listen(&crawler, TCP, NULL);
+	sim_lazy(65536); /* what was written comes at once */
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		struct sk_sock *peer;
+
+		peers[i] = slow_burst(&crawler);
+		sim_advance_ns((uint64_t)RL_MS(1));
+		reader.bytes = 0;
+		peer = slow_burst(&reader);
+		assert_in_range(reader.bytes, 1, BURST - 1);
+		assert_true(scene_drain(peer) > 0);
+		assert_int_equal(reader.live, 1);
+		assert_int_equal(reader.bytes, BURST);
+		scene_close(peer);
+		assert_int_equal(reader.live, 0);
+	}
+	assert_int_equal(reader.stops[RL_REASON_PEER_FIN], HOARDERS);
+	assert_in_range(crawler.stops[RL_REASON_EVICTED], 1, HOARDERS - 1);
+	assert_int_equal(crawler.stop_error, -ENOBUFS);
+	assert_int_equal(crawler.live, HOARDERS - crawler.stops[RL_REASON_EVICTED]);
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		scene_close(peers[i]);
+	}
+	scene_end();
+}
+
 int
 main(void)
 {
@@ -256,9 +432,13 @@ main(void)
 		cmocka_unit_test(stall_one_byte_per_deadline_is_progress),
 		cmocka_unit_test(output_that_waits_too_long_is_cut),
 		cmocka_unit_test(output_that_moves_is_not_cut),
+		cmocka_unit_test(output_of_an_end_that_takes_too_long_is_cut),
+		cmocka_unit_test(idle_asks_what_a_send_in_flight_has_moved),
 		cmocka_unit_test(evict_takes_those_who_take_nothing),
 		cmocka_unit_test(evict_takes_those_who_take_a_byte),
 		cmocka_unit_test(evict_off_takes_nobody),
+		cmocka_unit_test(healthy_requests_never_take_a_second),
+		cmocka_unit_test(hoards_of_those_who_never_read_end_nobody_who_reads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

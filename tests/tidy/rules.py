@@ -389,6 +389,39 @@ def guarantees_have_tests(tree):
                     yield path, number, f"{layer}.{name} has no case {case}"
 
 
+# Numbers by which a program describes itself, not the runtime's bounds.
+NO_LIMITS = {"struct_size", "children_count", "without"}
+
+
+def limits_are_listed(tree):
+    """Each number of a public configuration is in docs/limits.md, and so is a real counter there."""
+    path = "docs/limits.md"
+    text = tree.files.get(path, "")
+    listed = set(re.findall(r"`(\w+)`", text))
+    fields = set()
+    for source in tree.public_headers:
+        for match in re.finditer(r"^struct (\w+) \{(.*?)^\};", source.no_comments, re.M | re.S):
+            members = set(re.findall(r"\b(\w+)(?:\[\w+\])?;", match[2]))
+            if match[1] in ("rl_stats", "rl_stats_undelivered"):
+                fields |= members
+            if not re.search(r"_(config|options|def)$", match[1]):
+                continue
+            for name in re.findall(r"^\t(?:u?int\d+_t|size_t) (\w+);", match[2], re.M):
+                if name not in listed | NO_LIMITS:
+                    line = source.line_at(match.start())
+                    yield source.path, line, f"{match[1]}.{name} is not in {path}"
+    counted = False
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("|") or set(line) <= set("|-"):
+            counted = counted and line.startswith("|")
+            continue
+        counted = cells[-1] == "counter" or counted
+        for name in re.findall(r"`(\w+)", cells[-1]) if counted else ():
+            if name not in fields:
+                yield path, number, f"there is no counter {name}"
+
+
 def no_leftovers(tree):
     words = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")) + r")\b")
     for path, text in tree.files.items():
@@ -445,6 +478,7 @@ RULES = {
         all_files_are_built,
         path_markers,
         guarantees_have_tests,
+        limits_are_listed,
         no_leftovers,
         no_ifdef_in_functions,
         cmake_hygiene,

@@ -285,6 +285,19 @@ PLANTED = {
         ({"docs/guarantees.md": "\n`sim.slab: slab_a`\n"}, ["docs/guarantees.md:2"]),
         ({"docs/guarantees.md": "\n`unit.slab: slab_a`\n"}, []),
     ],
+    "limits_are_listed": [
+        (
+            {"include/ringline/x.h": C + "struct rl_config {\n\tuint32_t most;\n\tint x;\n};\n"},
+            ["include/ringline/x.h:2"],
+        ),
+        (
+            {
+                "include/ringline/x.h": C + "struct rl_stats {\n\tuint64_t seen;\n};\n",
+                "docs/limits.md": "| a | counter |\n|---|---|\n| x | `seen` |\n| y | `lost` |\n",
+            },
+            ["docs/limits.md:4"],
+        ),
+    ],
     "no_leftovers": [
         ({"scripts/test": "#!/bin/sh\n" + S + "# TO" + "DO\n"}, ["scripts/test:3"]),
         ({"src/base/slab.c": SLAB + "/* FIX" + "ME later */\n"}, ["src/base/slab.c:11"]),

@@ -63,7 +63,7 @@ request_of_who_ends_is_dropped(void **state)
 		bed_settle();
 		end(client);
 		assert_int_equal(bed.actors[0].requests.taken, 0);
-		assert_int_equal(bed.shards[0].wheel.armed_count, 0);
+		assert_int_equal(unit_wheel_armed(&bed.shards[0].wheel), 0);
 		assert_int_equal(bed_reply(server, bed_only(server, BED_KIND)->id, 1), 0);
 		bed_settle();
 		assert_int_equal(bed_got(NULL, RL_MSG_REPLY, NULL), 0);

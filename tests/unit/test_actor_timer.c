@@ -310,11 +310,45 @@ timer_generation_wrapped_skips_zero(void **state)
 
 	(void)state;
 	assert_int_equal(bed_timer_cancel(actor, id), 0);
-	timer->generation = UINT32_MAX;
+	timer->id = id_pack(UINT32_MAX - 1, BED_SHARD, 0);
 	id = start(MS(10), 2);
-	assert_int_equal(id_slot(id.private_bits), 0);
-	assert_int_equal(id_generation(id.private_bits), 1);
+	assert_true(id.private_bits == id_pack(UINT32_MAX, BED_SHARD, 0));
 	assert_int_equal(bed_timer_cancel(actor, id), 0);
+	id = start(MS(10), 3);
+	assert_true(id.private_bits == id_pack(1, BED_SHARD, 0));
+	assert_int_equal(came_at(begin_ns + MS(20)), 1);
+	assert_int_equal(bed_last(0)->tag, 3);
+	assert_int_equal(bed_timer_cancel(actor, id), -ENOENT);
+}
+
+/* What the shard goes by is the slot's number, and that it was given out in this order. */
+static void
+timer_ids_are_of_their_slots(void **state)
+{
+	rl_timer_id ids[16];
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < 16; i++) {
+		ids[i] = start(MS(10), i);
+		assert_true(ids[i].private_bits == id_pack(1, BED_SHARD, i));
+	}
+	for (i = 0; i < 16; i += 3) {
+		assert_int_equal(bed_timer_cancel(actor, ids[i]), 0);
+		assert_int_equal(bed_timer_cancel(actor, ids[i]), -ENOENT);
+	}
+	for (i = 16; i > 0; i--) { /* last in, first out */
+		if ((i - 1) % 3 == 0) {
+			rl_timer_id id = start(MS(10), 100 + i);
+
+			assert_true(id.private_bits == id_pack(2, BED_SHARD, i - 1));
+			assert_int_equal(bed_timer_cancel(actor, ids[i - 1]), -ENOENT);
+		}
+	}
+	assert_int_equal(came_at(begin_ns + MS(20)), 16);
+	for (i = 0; i < 16; i++) {
+		assert_int_equal(bed_timer_cancel(actor, ids[i]), -ENOENT);
+	}
 }
 
 /* The next actor in the slot hears nothing of the timers that were armed, or due already. */
@@ -341,7 +375,7 @@ timers_end_with_their_actor(void **state)
 	assert_int_equal(bed.count, 1);
 	assert_int_equal(bed_last(0)->kind, RL_MSG_STOP);
 	assert_int_equal(bed.actors.timers.taken, 0);
-	assert_int_equal(bed.shard.wheel.armed_count, 0);
+	assert_int_equal(unit_wheel_armed(&bed.shard.wheel), 0);
 
 	next = bed_spawn(NULL);
 	assert_ptr_equal(next, actor);
@@ -447,6 +481,7 @@ main(void)
 		with_actor(timer_started_wrongly_is_refused),
 		with_actor(timer_ids_that_are_not_its_own_are_inert),
 		with_actor(timer_generation_wrapped_skips_zero),
+		with_actor(timer_ids_are_of_their_slots),
 		with_actor(timers_end_with_their_actor),
 		with_actor(timers_due_behind_the_end_do_not_come),
 		with_actor(timers_beyond_the_budget_come_in_the_next_turn),

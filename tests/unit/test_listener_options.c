@@ -78,6 +78,8 @@ options_of_the_connections_are_checked_too(void **state)
 
 	(void)state;
 	check(&options, "idle_timeout_ns");
+	options = (struct rl_listener_options){ .conn.tls_handshake_timeout_ns = -2 };
+	check(&options, "tls_handshake_timeout_ns");
 	options = (struct rl_listener_options){ .conn.tcp.keepalive_count = 200 };
 	check(&options, "tcp.keepalive_count = 200");
 }

@@ -37,7 +37,8 @@ reply_run(struct rl_actor *client, struct rl_actor *server)
 	assert_int_equal(bed_only(client, RL_MSG_REPLY)->number, 43);
 	assert_true(bed_only(client, RL_MSG_REPLY)->id == id.private_bits);
 	assert_int_equal(bed_got(client, RL_MSG_REPLY_FAILED, NULL), 0);
-	assert_int_equal(client->shard->wheel.armed_count, 0); /* the deadline went with it */
+	assert_int_equal(unit_wheel_armed(&client->shard->wheel),
+			 0); /* the deadline went with it */
 	assert_int_equal(bed_sum().requests, before.requests + 1);
 	assert_int_equal(bed_sum().replies, before.replies + 1);
 	assert_int_equal(bed_sum().replies_late, 0);

@@ -25,7 +25,7 @@ wheel_empty_has_no_next(void **state)
 	assert_true(rli_wheel_next_ns(&wheel) == UINT64_MAX);
 	rli_wheel_expire(&wheel, 12345 + YEAR_NS);
 	assert_null(rli_wheel_due_pop(&wheel));
-	assert_int_equal(wheel.armed_count, 0);
+	assert_int_equal(unit_wheel_armed(&wheel), 0);
 }
 
 static void
@@ -38,9 +38,9 @@ timer_started_comes_once_and_not_early(void **state)
 	(void)state;
 	rli_wheel_init(&wheel, now_ns);
 	rli_timer_init(&timer, TIMER_LISTENER);
-	assert_false(timer.armed);
+	assert_false(timer_is_armed(&timer));
 	rli_wheel_start(&wheel, &timer, deadline_ns);
-	assert_true(timer.armed);
+	assert_true(timer_is_armed(&timer));
 	assert_int_equal(timer.kind, TIMER_LISTENER);
 	assert_true(rli_wheel_next_ns(&wheel) == round_up(deadline_ns));
 
@@ -51,10 +51,10 @@ timer_started_comes_once_and_not_early(void **state)
 	rli_wheel_expire(&wheel, round_up(deadline_ns));
 	assert_true(rli_wheel_next_ns(&wheel) == 0);
 	assert_ptr_equal(rli_wheel_due_pop(&wheel), &timer);
-	assert_false(timer.armed);
+	assert_false(timer_is_armed(&timer));
 	assert_null(rli_wheel_due_pop(&wheel));
 	assert_true(rli_wheel_next_ns(&wheel) == UINT64_MAX);
-	assert_int_equal(wheel.armed_count, 0);
+	assert_int_equal(unit_wheel_armed(&wheel), 0);
 	assert_false(rli_wheel_cancel(&wheel, &timer));
 }
 
@@ -191,7 +191,7 @@ timer_cancelled_on_the_due_list_does_not_come(void **state)
 	assert_true(rli_wheel_cancel(&wheel, &timers[1]));
 	assert_false(rli_wheel_cancel(&wheel, &timers[1]));
 	rli_wheel_start(&wheel, &timers[2], 3 * SECOND_NS); /* moved away */
-	assert_int_equal(wheel.armed_count, 2);
+	assert_int_equal(unit_wheel_armed(&wheel), 2);
 	assert_ptr_equal(rli_wheel_due_pop(&wheel), &timers[3]);
 	assert_null(rli_wheel_due_pop(&wheel));
 	assert_true(rli_wheel_next_ns(&wheel) == round_up(3 * SECOND_NS));
@@ -222,7 +222,7 @@ timer_far_away_is_filed_and_for_ever_never_comes(void **state)
 	assert_null(rli_wheel_due_pop(&wheel));
 	assert_true(rli_wheel_next_ns(&wheel) == UINT64_MAX);
 	assert_true(rli_wheel_cancel(&wheel, &never));
-	assert_int_equal(wheel.armed_count, 0);
+	assert_int_equal(unit_wheel_armed(&wheel), 0);
 }
 
 static void
@@ -345,7 +345,7 @@ million_timers_come_in_order(void **state)
 	for (i = 0; i < MILLION; i += 2) {
 		assert_true(rli_wheel_cancel(&wheel, &timers[i]));
 	}
-	assert_int_equal(wheel.armed_count, MILLION / 2);
+	assert_int_equal(unit_wheel_armed(&wheel), MILLION / 2);
 	rli_wheel_expire(&wheel, 3601 * SECOND_NS);
 	while ((timer = rli_wheel_due_pop(&wheel)) != NULL) {
 		assert_true(timer->tick >= last_tick);
@@ -438,7 +438,7 @@ million_timers_cancelled_earliest_first_stay_cheap(void **state)
 	}
 	print_message("all: %llu us\n",
 		      (unsigned long long)(rli_host_now_ns() - started_ns) / 1000);
-	assert_int_equal(wheel.armed_count, 1);
+	assert_int_equal(unit_wheel_armed(&wheel), 1);
 	free(sorted);
 	free(timers);
 }

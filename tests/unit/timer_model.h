@@ -8,7 +8,7 @@
 
 #include "unit.h"
 
-#include "shard/timer.h"
+#include "unit_wheel.h"
 
 #define TICK_NS	  ((uint64_t)1 << WHEEL_TICK_SHIFT)
 #define SECOND_NS ((uint64_t)1000000000)
@@ -99,7 +99,7 @@ model_start(void)
 
 	model_forget_due(timer);
 	rli_wheel_start(&wheel, &timer->timer, deadline_ns);
-	assert_true(timer->timer.armed);
+	assert_true(timer_is_armed(&timer->timer));
 	timer->order = model.order++;
 	timer->passed = deadline_ns <= model.now_ns;
 }
@@ -108,11 +108,11 @@ static void
 model_cancel(void)
 {
 	struct model_timer *timer = &model.timers[unit_random(&model.seed) % MODEL_TIMERS];
-	bool armed = timer->timer.armed;
+	bool armed = timer_is_armed(&timer->timer);
 
 	model_forget_due(timer);
 	assert_int_equal(rli_wheel_cancel(&wheel, &timer->timer), armed);
-	assert_false(timer->timer.armed);
+	assert_false(timer_is_armed(&timer->timer));
 }
 
 static int
@@ -157,7 +157,7 @@ model_collect(enum model_pick pick, uint64_t now_ns)
 				      ? model_tick(timer) <= now_ns / TICK_NS
 				      : timer->timer.deadline_ns <= now_ns && !timer->passed;
 
-		if (timer->timer.armed && !timer->due && picked) {
+		if (timer_is_armed(&timer->timer) && !timer->due && picked) {
 			timer->due = true;
 			first[count++] = timer;
 		}
@@ -176,7 +176,7 @@ model_any_passed(void)
 	uint32_t i;
 
 	for (i = 0; i < MODEL_TIMERS; i++) {
-		if (model.timers[i].timer.armed && model.timers[i].passed) {
+		if (timer_is_armed(&model.timers[i].timer) && model.timers[i].passed) {
 			return true;
 		}
 	}
@@ -193,7 +193,7 @@ model_next_ns(void)
 		return 0;
 	}
 	for (i = 0; i < MODEL_TIMERS; i++) {
-		if (model.timers[i].timer.armed && model_tick(&model.timers[i]) < tick) {
+		if (timer_is_armed(&model.timers[i].timer) && model_tick(&model.timers[i]) < tick) {
 			tick = model_tick(&model.timers[i]);
 		}
 	}
@@ -267,9 +267,9 @@ model_check(void)
 	uint32_t i;
 
 	for (i = 0; i < MODEL_TIMERS; i++) {
-		armed += model.timers[i].timer.armed;
+		armed += timer_is_armed(&model.timers[i].timer);
 	}
-	assert_int_equal(wheel.armed_count, armed);
+	assert_int_equal(unit_wheel_armed(&wheel), armed);
 	assert_true(rli_wheel_next_ns(&wheel) == model_next_ns());
 }
 

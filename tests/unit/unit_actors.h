@@ -7,6 +7,7 @@
 #define RINGLINE_TESTS_UNIT_ACTORS_H
 
 #include "unit.h"
+#include "unit_wheel.h"
 
 #include <errno.h>
 
@@ -192,15 +193,30 @@ bed_last(uint32_t back)
  * The public verbs belong into the handler of their actor. This is for a test that calls them
  * between two turns: as if its handler were running.
  */
+static inline void
+bed_handler_begin(struct rl_actor *actor)
+{
+	assert_false(actor->running);
+	assert_null(rli_actor_running);
+	actor->running = true;
+	rli_actor_running = actor;
+}
+
+static inline void
+bed_handler_end(struct rl_actor *actor)
+{
+	actor->running = false;
+	rli_actor_running = NULL;
+}
+
 static inline int
 bed_timer_start(struct rl_actor *actor, uint64_t delay_ns, uint64_t tag, rl_timer_id *id)
 {
 	int rc;
 
-	assert_false(actor->running);
-	actor->running = true;
+	bed_handler_begin(actor);
 	rc = rl_timer_start(actor, delay_ns, tag, id);
-	actor->running = false;
+	bed_handler_end(actor);
 	return rc;
 }
 
@@ -209,10 +225,9 @@ bed_timer_start_every(struct rl_actor *actor, uint64_t period_ns, uint64_t tag, 
 {
 	int rc;
 
-	assert_false(actor->running);
-	actor->running = true;
+	bed_handler_begin(actor);
 	rc = rl_timer_start_every(actor, period_ns, tag, id);
-	actor->running = false;
+	bed_handler_end(actor);
 	return rc;
 }
 
@@ -221,10 +236,9 @@ bed_timer_cancel(struct rl_actor *actor, rl_timer_id id)
 {
 	int rc;
 
-	assert_false(actor->running);
-	actor->running = true;
+	bed_handler_begin(actor);
 	rc = rl_timer_cancel(actor, id);
-	actor->running = false;
+	bed_handler_end(actor);
 	return rc;
 }
 
@@ -255,7 +269,7 @@ bed_teardown(void **state)
 	assert_int_equal(bed.actors.leases.taken, 0);
 	assert_int_equal(bed.actors.rooms.taken, 0);
 	assert_int_equal(rli_letters_taken(&bed.actors.letters), 0);
-	assert_int_equal(bed.shard.wheel.armed_count, 0);
+	assert_int_equal(unit_wheel_armed(&bed.shard.wheel), 0);
 	assert_true(list_is_empty(&bed.actors.ready));
 	for (uint32_t i = 0; i < ACTOR_STATE_CLASSES; i++) {
 		assert_int_equal(bed.actors.states[i].taken, 0);

@@ -8,6 +8,7 @@
 #define RINGLINE_TESTS_UNIT_SHARDS_H
 
 #include "unit.h"
+#include "unit_wheel.h"
 
 #include <errno.h>
 
@@ -432,7 +433,7 @@ bed_teardown(void **state)
 		assert_int_equal(actors->bufs.taken, 0);
 		assert_int_equal(actors->bufs_away, 0);
 		assert_int_equal(actors->buf_memory.chunks_taken, 0);
-		assert_int_equal(bed.shards[i].wheel.armed_count, 0);
+		assert_int_equal(unit_wheel_armed(&bed.shards[i].wheel), 0);
 		assert_true(rli_mesh_is_home(bed.shards[i].port));
 		rli_actors_fini(&bed.shards[i]);
 	}
