@@ -238,7 +238,7 @@ check_output(const struct rl_shard *shard)
 	}
 }
 
-/* INV-7: who has no room for records waits for chunks that are on their way, or for time to pass. */
+/* INV-7: who has no room for records waits for chunks that are on their way, or for time. */
 static void
 check_records_wait(const struct rl_shard *shard)
 {

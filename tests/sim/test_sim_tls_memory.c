@@ -5,8 +5,8 @@
  * leaked, nothing crashes, the connection ends with a reason or goes on, and another one does not
  * notice.
  * How: OpenSSL's memory comes from here (CRYPTO_set_mem_functions, so this is a program of its
- * own). Each 7th of some thousand allocations fails in turn; each one, if there is an argument. Only
- * what is asked for inside of a turn counts and fails: the peer has the same OpenSSL.
+ * own). Each 7th of some thousand allocations fails in turn; each one, if there is an argument.
+ * Only what is asked for inside of a turn counts and fails: the peer has the same OpenSSL.
  * Not proved: what a program's own use of OpenSSL does then.
  */
 #include <errno.h>
