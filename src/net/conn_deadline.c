@@ -105,7 +105,7 @@ deadline_start_handshake(struct conn *conn, int64_t first_byte_timeout_ns)
 	uint64_t until_ns = conn_deadline_after(conn->shard->now_ns, conn->tls->handshake_ms);
 
 	conn->tls->first_byte_timeout_ns = first_byte_timeout_ns;
-	conn->until_ns = until_ns == UINT64_MAX ? 0 : until_ns;
+	conn->until_ns = until_ns == UINT64_MAX || RL_MUTANT(TLS_TIMELESS) ? 0 : until_ns;
 	rli_conn_deadline_update(conn);
 }
 

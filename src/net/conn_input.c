@@ -35,7 +35,7 @@ rli_conn_recv_is_due(const struct conn *conn)
 	}
 	return conn->arrived_first != NULL || conn->lent_first != BUFRING_NONE ||
 	       (conn->redeliver && conn->pending != NULL) ||
-	       (conn->tls != NULL && conn->tls->session.readable);
+	       (conn->tls != NULL && conn->tls->session.readable && !RL_MUTANT(TLS_REST_FORGOTTEN));
 }
 
 bool
@@ -346,7 +346,7 @@ rli_conn_recv_deliver_end(struct conn *conn)
 		rli_conn_failed(conn, conn->input_error);
 		return;
 	}
-	if (conn->tls != NULL && !conn->tls->session.ended) {
+	if (conn->tls != NULL && !conn->tls->session.ended && !RL_MUTANT(TLS_CUT_IS_EOF)) {
 		conn->eof_delivered = true;
 		rli_conn_cut(conn, RL_REASON_TLS_TRUNCATED, 0); /* pitfall 47 */
 		return;

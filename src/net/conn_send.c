@@ -53,6 +53,9 @@ output_beyond(const struct conn *conn, size_t len)
 	const struct chunk *last = conn->out_last;
 	size_t room = last == NULL ? 0 : last->capacity - last->end;
 
+	if (conn->tls != NULL) {
+		return rli_conn_tls_beyond(conn, len);
+	}
 	return len > room ? len - room : 0;
 }
 
@@ -440,6 +443,15 @@ send_feed_tell(struct conn *conn)
 	rli_conn_mark(conn); /* those who forward to it go on with the next flush */
 }
 
+/* Who is told that there is memory for @beyond bytes is not refused it for anybody else's sake. */
+static bool
+send_feed_fits(const struct conn *conn, size_t beyond)
+{
+	return rli_conn_send_fits_share(conn, beyond) &&
+	       (conn->tls == NULL || RL_MUTANT(TLS_TOLD_IN_VAIN) ||
+		rli_conn_tls_may_queue(conn, beyond));
+}
+
 /* The next ones of those who wait, as far as @room goes; how many were told. */
 static uint32_t
 send_feed_next(struct net *net, size_t room)
@@ -453,7 +465,7 @@ send_feed_next(struct net *net, size_t room)
 		size_t beyond = output_beyond(conn, conn->refused_bytes);
 
 		net->starved_left--;
-		if (beyond <= room && rli_conn_send_fits_share(conn, beyond)) {
+		if (beyond <= room && send_feed_fits(conn, beyond)) {
 			room -= beyond;
 			send_feed_tell(conn);
 			told++;

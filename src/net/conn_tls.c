@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "net/conn.h"
 #include "tls/tls_info.h"
 
@@ -245,6 +246,9 @@ shake_step(struct conn *conn)
 	tls_absorb(conn);
 	if (status == TLS_DONE) {
 		shake_done(conn);
+		if (RL_MUTANT(TLS_BEHIND_LOST)) {
+			rli_conn_recv_discard(conn);
+		}
 	} else if (status != TLS_WANTS) {
 		tls_failed(conn);
 	}
@@ -285,7 +289,9 @@ rli_conn_tls_shake(struct conn *conn)
 	}
 	if (fed || (conn->outbound && !tls->begun)) {
 		if (conn->shard->net->tls_steps >= conn->shard->config->tls_handshake_steps_max) {
-			shake_wait(conn);
+			if (!RL_MUTANT(TLS_STEPS_FORGOTTEN)) {
+				shake_wait(conn);
+			}
 			return false;
 		}
 		list_remove(&tls->waiting);
@@ -393,16 +399,34 @@ queue_reserve(struct chunk_pool *pool, size_t len)
 	return first;
 }
 
+size_t
+rli_conn_tls_beyond(const struct conn *conn, size_t len)
+{
+	const struct chunk *last = conn->tls->plain_last;
+	size_t room = last == NULL ? 0 : last->capacity - last->end;
+
+	return len > room ? len - room : 0;
+}
+
+bool
+rli_conn_tls_may_queue(const struct conn *conn, size_t beyond)
+{
+	struct chunk *first = beyond > 0 ? queue_reserve(&conn->shard->send_pool, beyond) : NULL;
+
+	rli_chunk_give_list(&conn->shard->send_pool, first);
+	return beyond == 0 || first != NULL;
+}
+
 bool
 rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len)
 {
 	struct conn_tls *tls = conn->tls;
 	struct chunk *chunk = tls->plain_last;
-	size_t room = chunk == NULL ? 0 : chunk->capacity - chunk->end;
+	size_t beyond = rli_conn_tls_beyond(conn, len);
 
-	if (len > room) {
-		struct chunk *more = rli_conn_send_fits_share(conn, len - room)
-					     ? queue_reserve(&conn->shard->send_pool, len - room)
+	if (beyond > 0) {
+		struct chunk *more = rli_conn_send_fits_share(conn, beyond)
+					     ? queue_reserve(&conn->shard->send_pool, beyond)
 					     : NULL;
 
 		if (more == NULL) {
@@ -495,7 +519,7 @@ flush_records(struct conn *conn)
 
 		bytes = bytes < TLS_PLAIN_MAX ? bytes : TLS_PLAIN_MAX;
 		status = rli_tls_write(&tls->session, chunk->data + chunk->start, bytes);
-		if (status != TLS_DONE) {
+		if (status != TLS_DONE && !(RL_MUTANT(TLS_RECORD_LOST) && status == TLS_NO_ROOM)) {
 			break;
 		}
 		queue_consume(conn, bytes);
@@ -524,7 +548,9 @@ rli_conn_tls_flush(struct conn *conn)
 	}
 	tls->session.out_max = UINT32_MAX;
 	status = flush_records(conn);
-	if (status == TLS_DONE && tls->plain_first == NULL && ends) {
+	if (RL_MUTANT(TLS_NO_NOTIFY) && tls->plain_first == NULL && ends) {
+		tls->session.said = true;
+	} else if (status == TLS_DONE && tls->plain_first == NULL && ends) {
 		status = rli_tls_end(&tls->session);
 	}
 	tls_absorb(conn);
@@ -540,7 +566,8 @@ rli_conn_tls_may_shut(const struct conn *conn)
 {
 	const struct tls_session *session = &conn->tls->session;
 
-	return session->said || (!session->ready && conn->state != CONN_OPEN);
+	return session->said || session->error != 0 ||
+	       (!session->ready && conn->state != CONN_OPEN);
 }
 
 void
@@ -548,7 +575,7 @@ rli_conn_tls_feed(struct rl_shard *shard, bool retry)
 {
 	struct list *starved = &shard->net->tls_starved;
 
-	if (shard->net->home_bytes == 0 && !retry) {
+	if ((shard->net->home_bytes == 0 || RL_MUTANT(TLS_FEED_FORGOTTEN)) && !retry) {
 		return;
 	}
 	while (!list_is_empty(starved)) {

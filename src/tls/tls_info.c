@@ -60,8 +60,8 @@ rli_tls_info(struct tls_session *session, struct rl_tls_info *info)
 		memcpy(info->server_name, name, strlen(name));
 	}
 	if (cert != NULL && !info_peer(cert, info)) {
-		session->error = -EKEYREJECTED;
-		rli_tls_error_clear();
+		session->error =
+			rli_tls_error_errno(session->ssl) == -ENOMEM ? -ENOMEM : -EKEYREJECTED;
 		return false;
 	}
 	return true;

@@ -17,6 +17,7 @@
 
 #include "base/assert.h"
 #include "base/host.h"
+#include "base/mutant.h"
 #include "tls/tls_error.h"
 
 static pthread_once_t session_once = PTHREAD_ONCE_INIT;
@@ -84,6 +85,11 @@ bio_write(BIO *bio, const char *data, size_t len, size_t *written)
 
 	BIO_clear_retry_flags(bio);
 	*written = 0;
+	if (session->shut && !RL_MUTANT(TLS_SPEAKS_ON)) {
+		/* an answer to a key update, an alert: FIN may have left already */
+		*written = len;
+		return 1;
+	}
 	if (len > session->out_max || session->out_bytes > session->out_max - len) {
 		session->error = -ENOBUFS;
 		return 0;
@@ -323,6 +329,7 @@ rli_tls_end(struct tls_session *session)
 	rli_tls_error_clear();
 	session->said = true;
 	answer = SSL_shutdown(session->ssl); /* 0: said, and the peer has not yet; 1: it has */
+	session->shut = true;
 	return answer >= 0 ? TLS_DONE : session_failed(session, answer);
 }
 

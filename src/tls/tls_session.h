@@ -57,6 +57,7 @@ struct tls_session {
 	bool readable; /* decrypted bytes wait inside */
 	bool ended; /* close_notify came */
 	bool said; /* close_notify was made, or can't be any more */
+	bool shut; /* it was made: nothing may follow it */
 };
 
 /*

@@ -54,6 +54,9 @@ bool common_may(uint32_t chance);
 
 bool sim_actors_memory_fails(void);
 
+/* What RL_MSG_OPEN says of TLS is what was agreed on. */
+void stream_check_open(const struct rl_actor *self, const struct rl_msg *msg);
+
 /* Checks of a stream's message order. */
 void stream_message(struct rl_actor *self, struct stream *stream, const struct rl_msg *msg);
 

@@ -30,6 +30,7 @@ struct check_shard {
 	uint64_t now_ns;
 	uint64_t spins;
 	uint64_t spins_hit;
+	uint64_t sealed;
 	uint32_t idle_turns;
 };
 
@@ -60,6 +61,22 @@ check_talked(const struct rl_shard *shard)
 	       COUNTER(shard, undelivered.stopping) + COUNTER(shard, actors_stopped);
 }
 
+/* What waits to be decrypted: one receive can be hundreds of records, and as many turns. */
+static uint64_t
+check_sealed(const struct rl_shard *shard)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t slot = 0; slot < shard->net->conns.slots_used; slot++) {
+		const struct conn *conn = rli_slab_at(&shard->net->conns, slot);
+
+		if (conn->state != CONN_FREE && conn->tls != NULL) {
+			sum = sim_mix(sum ^ conn->arrived_bytes) + rli_conn_input_front(conn).len;
+		}
+	}
+	return sum;
+}
+
 void
 sim_check_turn_begin(const struct rl_shard *shard)
 {
@@ -71,6 +88,7 @@ sim_check_turn_begin(const struct rl_shard *shard)
 	check->talked = check_talked(shard);
 	check->delivered = sim_world.events;
 	check->now_ns = sim_world.now_ns;
+	check->sealed = check_sealed(shard);
 	check->spins = COUNTER(shard, spins);
 	check->spins_hit = COUNTER(shard, spins_hit);
 }
@@ -97,7 +115,8 @@ check_spin(const struct rl_shard *shard)
 		COUNTER(shard, spins_hit) != check->spins_hit && ring->worked != check->worked;
 
 	if (ring->asleep || polled || ring->reaped != check->reaped ||
-	    ring->submitted != check->submitted || check_talked(shard) != check->talked) {
+	    ring->submitted != check->submitted || check_talked(shard) != check->talked ||
+	    check_sealed(shard) != check->sealed) {
 		check->idle_turns = 0;
 		return;
 	}
@@ -164,19 +183,48 @@ check_mesh(struct rl_shard *shard)
 	}
 }
 
+static void
+check_chunks(const struct chunk *chunk, uint32_t *bytes, uint32_t *held)
+{
+	for (; chunk != NULL; chunk = chunk->next) {
+		*bytes += chunk->end - chunk->start;
+		*held += chunk->capacity;
+	}
+}
+
+/* INV-11: what a session made is the connection's; INV-7: no handshake goes on for ever. */
+static void
+check_tls(const struct conn *conn)
+{
+	uint32_t timeout_ms = conn->tls->handshake_ms;
+
+	sim_check(conn->tls->session.out_first == NULL, "INV-11: records were left in a session");
+	if (!conn_is_shaking(conn) || conn->state != CONN_OPEN ||
+	    conn->actor->life == ACTOR_ENDING || conn->eof_seen || timeout_ms == DEADLINE_NONE) {
+		return;
+	}
+	sim_check(conn->until_ns != 0 && (timer_is_armed(&conn->timer) || conn->stalled),
+		  "INV-7: a handshake may take for ever");
+	sim_check(conn->until_ns <= conn_deadline_after(sim_world.now_ns, timeout_ms),
+		  "INV-7: a handshake may take another %llu ns",
+		  (unsigned long long)(conn->until_ns - sim_world.now_ns));
+}
+
 /* INV-10: what a connection counts as its own is what it has of the pool. */
 static void
 check_output(const struct rl_shard *shard)
 {
 	for (uint32_t slot = 0; slot < shard->net->conns.slots_used; slot++) {
 		const struct conn *conn = rli_slab_at(&shard->net->conns, slot);
-		const struct chunk *chunk = conn->state == CONN_FREE ? NULL : conn->out_first;
 		uint32_t bytes = 0;
 		uint32_t held = 0;
 
-		for (; chunk != NULL; chunk = chunk->next) {
-			bytes += chunk->end - chunk->start;
-			held += chunk->capacity;
+		if (conn->state != CONN_FREE) {
+			check_chunks(conn->out_first, &bytes, &held);
+		}
+		if (conn->state != CONN_FREE && conn->tls != NULL) {
+			check_chunks(conn->tls->plain_first, &bytes, &held);
+			check_tls(conn);
 		}
 		sim_check(conn->state == CONN_FREE || conn->actor->reason != RL_REASON_EVICTED ||
 				  conn->actor->life != ACTOR_ENDING ||
@@ -190,9 +238,27 @@ check_output(const struct rl_shard *shard)
 	}
 }
 
+/* INV-7: who has no room for records waits for chunks that are on their way, or for time. */
+static void
+check_records_wait(const struct rl_shard *shard)
+{
+	const struct net *net = shard->net;
+	bool comes = timer_is_armed(&net->starved_timer) || !list_is_empty(&net->dirty) ||
+		     list_is_empty(&net->tls_starved);
+
+	for (uint32_t slot = 0; !comes && slot < net->conns.slots_used; slot++) {
+		const struct conn *conn = rli_slab_at(&net->conns, slot);
+
+		comes = conn->state != CONN_FREE && !op_is_idle(&conn->send);
+	}
+	sim_check(comes, "INV-7: shard %u has no room for records, and nothing will change that",
+		  shard->id);
+}
+
 void
 sim_check_turn_end(struct rl_shard *shard)
 {
+	check_records_wait(shard);
 	check_mesh(shard);
 	check_output(shard);
 	check_buffers(shard);
@@ -328,6 +394,9 @@ sim_check_silent(const struct rl_shard *shard)
 		  "a slot of the network's was left");
 	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
 		  shard->net->peers.slab.taken);
+	sim_check(shard->net->tlses.taken == 0 && shard->net->tls_shaking == 0 &&
+			  list_is_empty(&shard->net->tls_starved),
+		  "a TLS session was left");
 	sim_check(shard->net->lookups == 0, "%u lookups were left", shard->net->lookups);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,
 		  "a socket that was handed over was left");
@@ -408,6 +477,15 @@ explain_conn(const struct conn *conn)
 		conn->send.state, conn->control.state, conn->out_bytes, conn->eof_seen,
 		conn->input_error, conn->paused, conn->again, conn->held,
 		list_is_linked(&conn->parked), conn->abort);
+	if (conn->tls != NULL) {
+		fprintf(stderr,
+			"    tls ready %d error %d ended %d said %d readable %d, records wait %d, "
+			"input %u, plain %d\n",
+			conn->tls->session.ready, conn->tls->session.error,
+			conn->tls->session.ended, conn->tls->session.said,
+			conn->tls->session.readable, conn->records_wait,
+			rli_conn_input_front(conn).len, conn->tls->plain_first != NULL);
+	}
 }
 
 void

@@ -137,6 +137,7 @@ static const struct {
 bool
 sim_mutants(uint64_t from, uint64_t seeds, const struct sim_run_options *options, const char *name)
 {
+	struct sim_run_options chosen = *options;
 	uint32_t lived = 0;
 	uint32_t count = 0;
 
@@ -147,7 +148,8 @@ sim_mutants(uint64_t from, uint64_t seeds, const struct sim_run_options *options
 		if (name != NULL && strcmp(name, mutants[i].name) != 0) {
 			continue;
 		}
-		child = sim_child_run(from, seeds, options, i);
+		chosen.tls = options->tls || strncmp(mutants[i].name, "TLS_", 4) == 0;
+		child = sim_child_run(from, seeds, &chosen, i);
 		count++;
 		lived += !child.failed;
 		printf("%-24s %6" PRIu64 "  %s\n", mutants[i].name, child.seeds,

@@ -9,6 +9,7 @@
 #include "sim_actor_common.h"
 #include "sim_harness.h"
 #include "sim_kernel.h"
+#include "sim_tls.h"
 #include "sim_world.h"
 
 struct client {
@@ -19,7 +20,7 @@ struct opener {
 	struct common common;
 };
 
-#define TARGETS_MAX 8
+#define TARGETS_MAX 10
 
 static char opener_targets[TARGETS_MAX][RL_URL_MAX];
 static uint32_t opener_targets_count;
@@ -168,6 +169,8 @@ client_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return 0;
 	case RL_MSG_OPEN:
 		sim_check(msg->open.outbound, "an opened connection says it is not outbound");
+		stream_check_open(self, msg);
+		stream->link->opened = true;
 		client_pump(self, client);
 		break;
 	case RL_MSG_RECV:
@@ -215,11 +218,13 @@ opener_open(struct rl_actor *self, uint32_t which)
 	if (link == NULL) {
 		return;
 	}
+	link->tls = strncmp(url, "tls", 3) == 0;
+	options.tls = link->tls ? sim_tls_client() : NULL;
 	if (sim_coin()) {
 		options.connect_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_MS(100));
 	}
 	if (url[0] != 'u' && sim_coin()) {
-		(void)snprintf(named, sizeof(named), "tcp://%s-%u.sim%s", names[sim_below(5)],
+		(void)snprintf(named, sizeof(named), "%.3s://%s-%u.sim%s", url, names[sim_below(5)],
 			       link->id, strrchr(url, ':'));
 		url = named;
 	}

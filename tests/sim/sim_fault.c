@@ -110,6 +110,14 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_PEER_TALKS_ON] = { "peer_talks_on", 8000 },
 	[FAULT_SPIN_TURN] = { "spin_turn", 16000 },
 	[FAULT_LISTENER_BREAKS] = { "listener_breaks", 24000 },
+	[FAULT_TLS_FLIP] = { "tls_flip", 6000 },
+	[FAULT_TLS_JUNK] = { "tls_junk", 3000 },
+	[FAULT_TLS_CUT] = { "tls_cut", 8000 },
+	[FAULT_TLS_NO_NOTIFY] = { "tls_no_notify", 8000 },
+	[FAULT_TLS_NEW_KEYS] = { "tls_new_keys", 24000 },
+	[FAULT_TLS_OLD] = { "tls_old", 16000 },
+	[FAULT_TLS_NO_CERT] = { "tls_no_cert", 3000 },
+	[FAULT_TLS_BAD_CERT] = { "tls_bad_cert", 30000 },
 };
 
 uint64_t sim_fault_fired[SIM_FAULTS];

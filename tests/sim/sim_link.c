@@ -222,6 +222,10 @@ sim_link_eof(struct sim_link *link, enum link_side reader, uint64_t got)
 	 * likewise when a relay was cut and has not said so yet.
 	 */
 	bool clean = !link->broken && !link->is_unix && !link->relayed;
+	enum link_side writer = reader == LINK_CLIENT ? LINK_SERVER : LINK_CLIENT;
+
+	sim_check(!link->tls || !link->modelled[writer] || link->said[writer],
+		  "INV-11: link %u has come to its end, and nobody said close_notify", link->id);
 
 	if (reader == LINK_CLIENT) {
 		link->client_eof = true;
@@ -256,6 +260,23 @@ sim_link_reset(struct sim_link *link, enum link_side side)
 	sim_link_break(link, "a peer was reset");
 }
 
+void
+sim_link_tls_failed(struct sim_link *link, const char *why)
+{
+	sim_check(link->broken || links_memory_may_fail || !link->served,
+		  "INV-11: link %u: a peer's TLS failed through nobody's fault: %s", link->id, why);
+	sim_link_break(link, "a peer's TLS failed");
+}
+
+void
+sim_link_truncated(struct sim_link *link, enum link_side reader)
+{
+	/* an end that came before its handshake was done says nothing */
+	sim_check(link->broken || !(reader == LINK_CLIENT ? link->served : link->opened),
+		  "INV-11: link %u was cut, and the other end meant to end it", link->id);
+	sim_link_break(link, "a peer was truncated");
+}
+
 static bool
 reason_is_clean(enum rl_reason reason)
 {
@@ -277,6 +298,18 @@ link_print(const struct sim_link *link)
 		(unsigned long long)link->client_got, link->client_over, link->server_over,
 		link->client_eof, link->server_eof, link->server_early, link->client_fin,
 		link->appetite, link->wild, link->broken ? link->why : "not broken");
+}
+
+/* INV-11: records are right, and their end is told, unless somebody spoilt them. */
+static void
+link_check_tls(const struct sim_link *link, enum link_side side, enum rl_reason reason, int error)
+{
+	if (reason == RL_REASON_TLS || reason == RL_REASON_TLS_TRUNCATED) {
+		sim_check(link->broken || link->relayed || !link->served || links_memory_may_fail,
+			  "INV-11: link %u, %s: ended with %s (%d) through nobody's fault",
+			  link->id, side == LINK_SERVER ? "server" : "client",
+			  rl_reason_name(reason), error);
+	}
 }
 
 /* INV-7: nobody holds anything back any more, so a deadline that passes is a hang with a name. */
@@ -303,6 +336,7 @@ sim_link_stopped(struct sim_link *link, enum link_side side, enum rl_reason reas
 	} else {
 		link->client_over = true;
 	}
+	link_check_tls(link, side, reason, error);
 	if (reason_is_clean(reason)) {
 		if (aborted) {
 			sim_link_break(link, "an end was aborted");
@@ -328,7 +362,8 @@ sim_link_stopped(struct sim_link *link, enum link_side side, enum rl_reason reas
 		link->unexplained = false;
 	}
 	if (reason == RL_REASON_TIMEOUT_IDLE || reason == RL_REASON_TIMEOUT_STALL ||
-	    reason == RL_REASON_TIMEOUT_OUTPUT || reason == RL_REASON_EVICTED) {
+	    reason == RL_REASON_TIMEOUT_HANDSHAKE || reason == RL_REASON_TIMEOUT_OUTPUT ||
+	    reason == RL_REASON_EVICTED) {
 		link_check_progress(link, reason);
 	}
 	sim_link_break(link, rl_reason_name(reason));

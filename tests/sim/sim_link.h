@@ -46,6 +46,10 @@ struct sim_link {
 	uint32_t id;
 	uint8_t mode; /* enum link_mode */
 	bool is_unix;
+	bool tls; /* at its client's end */
+	bool modelled[2]; /* that end of TLS is a peer's, which writes down what it says */
+	bool said[2]; /* close_notify */
+	bool opened; /* its client is an actor and got RL_MSG_OPEN */
 	bool wild; /* its actors may do anything at any time */
 	bool half_close; /* the client says FIN when it has sent all, not when it has read all */
 	uint8_t appetite; /* enum link_appetite, of the server */
@@ -112,6 +116,10 @@ struct sim_link *sim_link_of_header(const uint8_t *data);
 
 /* A reader saw a clean end of the stream after all its bytes. */
 void sim_link_eof(struct sim_link *link, enum link_side reader, uint64_t got);
+
+/* A remote peer's TLS failed, or ended without close_notify although it was shaken. */
+void sim_link_tls_failed(struct sim_link *link, const char *why);
+void sim_link_truncated(struct sim_link *link, enum link_side reader);
 
 /* An actor on @side of it ended. */
 void sim_link_stopped(struct sim_link *link, enum link_side side, enum rl_reason reason, int error,

@@ -44,6 +44,7 @@ static const char usage[] =
 	"  --seed S          run this one\n"
 	"  --events N        each does at least N events of chaos (1000)\n"
 	"  --fault NAME=P    in every seed this fault has chance P, 0 to 1\n"
+	"  --tls             TLS in every seed, not in some\n"
 	"  --trace           print what happens\n"
 	"  --twice           run each twice: both must go the same way\n"
 	"  --table           print how often each fault fired\n"
@@ -134,6 +135,9 @@ parse_flag(struct args *args, const char *option)
 		args->canary = true;
 	} else if (strcmp(option, "--mutants") == 0) {
 		args->mutants = true;
+	} else if (strcmp(option, "--tls") == 0) {
+		remember(args, option, "");
+		args->run.tls = true;
 	} else {
 		return false;
 	}

@@ -118,7 +118,7 @@ recv_into_buffer(struct sk_op *op, struct sk_sock *sock)
 	bool full = !sk_cq_has_room(op->ring);
 
 	(void)sk_read(sock, (void *)(uintptr_t)buffer->addr, n);
-	sim_event_bytes("k recv", (const void *)(uintptr_t)buffer->addr, n);
+	sim_event_wire("k recv", (const void *)(uintptr_t)buffer->addr, n);
 	if (sock->rcv.len > 0) {
 		flags |= IORING_CQE_F_SOCK_NONEMPTY;
 	}
@@ -251,7 +251,7 @@ send_copy(struct sk_op *op, struct sk_sock *sock, uint64_t max)
 		if (took < 0) {
 			return total > 0 ? (int64_t)total : took;
 		}
-		sim_event_bytes("k send", (const uint8_t *)iov->iov_base + skip, (size_t)took);
+		sim_event_wire("k send", (const uint8_t *)iov->iov_base + skip, (size_t)took);
 		total += (uint64_t)took;
 		if ((uint64_t)took < n) {
 			break;

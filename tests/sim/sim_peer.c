@@ -4,34 +4,18 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sim_peer_common.h"
 #include "sim_world.h"
 
-#define PEERS_MAX   96
-#define PIECE_BYTES 8192
-
-struct peer {
-	struct sk_sock *sock; /* NULL: a free place */
-	struct sim_link *link; /* a server's: NULL until the header came */
-	uint8_t header[LINK_HEADER_BYTES];
-	enum link_side side;
-	uint32_t piece; /* writes at most so much at once */
-	uint32_t mouthful; /* reads at most so much at once */
-	uint64_t think_ns; /* up to so long between two steps */
-	uint64_t next_ns;
-	uint64_t sent;
-	uint64_t got;
-	uint64_t reset_at; /* after so many bytes either way; UINT64_MAX: never */
-	uint64_t leave_at; /* close without reading on */
-	bool silent; /* does nothing until it is healed */
-	bool no_reading;
-	bool fin;
-	bool eof;
-};
+#define PEERS_MAX 96
 
 static struct peer peers[PEERS_MAX];
-static struct sk_sock *peer_listeners[4];
+static struct peer_listener {
+	struct sk_sock *sock;
+	bool tls;
+} peer_listeners[4];
 static uint32_t peer_listeners_count;
-static bool peers_healed;
+bool peers_healed;
 
 void
 sim_peers_reset(void)
@@ -96,7 +80,7 @@ peer_new(struct sk_sock *sock, enum link_side side)
 	return peer;
 }
 
-static void
+void
 peer_end(struct peer *peer)
 {
 	if (peer->link != NULL) {
@@ -106,11 +90,12 @@ peer_end(struct peer *peer)
 			peer->link->server_over = true;
 		}
 	}
+	sim_tls_fini(&peer->tls);
 	sk_file_put(&peer->sock->file);
 	peer->sock = NULL;
 }
 
-static void
+void
 peer_break(struct peer *peer, const char *why)
 {
 	if (peer->link != NULL) {
@@ -120,7 +105,7 @@ peer_break(struct peer *peer, const char *why)
 	sim_link_disturb(peer->sock->tag);
 }
 
-static void
+void
 peer_reset_came(struct peer *peer)
 {
 	if (peer->link != NULL) {
@@ -145,6 +130,10 @@ sim_peer_connect(const union url_sockaddr *addr, socklen_t len, struct sim_link 
 		return false;
 	}
 	peer->link = link;
+	if (link->tls) {
+		link->modelled[LINK_CLIENT] = true;
+		peer_new_tls(peer);
+	}
 	link->half_close = link->half_close || sim_fault(FAULT_PEER_HALF_CLOSE);
 	(void)sk_connect(sock, addr, len);
 	link->client_port = sk_addr_port(&sock->local);
@@ -152,20 +141,20 @@ sim_peer_connect(const union url_sockaddr *addr, socklen_t len, struct sim_link 
 }
 
 void
-sim_peer_listen(const union url_sockaddr *addr, socklen_t len)
+sim_peer_listen(const union url_sockaddr *addr, socklen_t len, bool tls)
 {
 	struct sk_sock *sock = sk_socket(addr->sa.sa_family == AF_UNIX);
 
 	(void)sk_bind(sock, addr, len);
 	sk_listen(sock, (uint32_t)sim_between(1, 16));
-	peer_listeners[peer_listeners_count++] = sock;
+	peer_listeners[peer_listeners_count++] = (struct peer_listener){ sock, tls };
 }
 
 void
 sim_peer_unlisten(void)
 {
 	while (peer_listeners_count > 0) {
-		sk_file_put(&peer_listeners[--peer_listeners_count]->file);
+		sk_file_put(&peer_listeners[--peer_listeners_count].sock->file);
 	}
 }
 
@@ -220,19 +209,22 @@ peer_is_busy(const struct peer *peer)
 	if (sock->state == SK_SYN_SENT) {
 		return false;
 	}
-	if (peer->eof && peer->fin) {
+	if (peer->eof && peer->fin_sent) {
 		return true; /* to go */
 	}
-	if (sock->state != SK_OPEN || (peer->sent + peer->got >= peer->reset_at)) {
+	if (sock->state != SK_OPEN || peer_moved(peer) >= peer->reset_at) {
 		return true;
 	}
-	if (peer->sent + peer->got >= peer->leave_at || peer_wants_fin(peer)) {
+	if (peer_moved(peer) >= peer->leave_at || peer_wants_fin(peer) || peer_owes_fin(peer)) {
 		return true;
 	}
-	if (peer_has_more(peer) && sk_writable(sock)) {
-		return true;
+	if (peer->tls.ssl != NULL &&
+	    (peer->tls.failed || (peer->tls.fin && !peer->eof && !peer->no_reading) ||
+	     (peer_has_output(peer) && sk_writable(sock)) ||
+	     (peer->side == LINK_CLIENT && peer->tls.moved == 0 && !peer_has_output(peer)))) {
+		return true; /* a client's hello comes from nothing */
 	}
-	return !peer->no_reading && !peer->eof && sk_readable(sock);
+	return (peer_has_more(peer) && peer_may_write(peer)) || peer_may_read(peer);
 }
 
 static bool
@@ -248,7 +240,7 @@ sim_peers_ready(void)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < peer_listeners_count; i++) {
-		count += peer_listeners[i]->backlog_len > 0;
+		count += peer_listeners[i].sock->backlog_len > 0;
 	}
 	for (uint32_t i = 0; i < PEERS_MAX; i++) {
 		count += peer_is_ready(&peers[i]);
@@ -283,9 +275,10 @@ peer_write(struct peer *peer)
 	int64_t took;
 
 	sim_link_fill(peer->link, peer->side, peer->sent, data, n);
-	took = sk_write(peer->sock, data, n);
-	if (took == -EAGAIN) {
-		return true;
+	took = peer->tls.ssl != NULL ? sim_tls_write(&peer->tls, data, n)
+				     : sk_write(peer->sock, data, n);
+	if (took == -EAGAIN || took == -EPROTO) {
+		return true; /* the next step minds */
 	}
 	if (took < 0) {
 		peer_reset_came(peer);
@@ -314,6 +307,7 @@ peer_take_header(struct peer *peer, const uint8_t *data, uint32_t len)
 		peer->link = sim_link_of_header(peer->header);
 		sim_check(peer->link != NULL, "INV-1: a header that is none arrived at a peer");
 		peer->link->served = true;
+		peer->link->modelled[LINK_SERVER] = peer->tls.ssl != NULL;
 		peer->link->server_got = peer->got;
 	}
 	return n;
@@ -341,13 +335,43 @@ peer_take(struct peer *peer, const uint8_t *data, uint32_t len)
 	}
 }
 
+/* All is written: say so. */
+static void
+peer_finish(struct peer *peer)
+{
+	peer->fin = true;
+	if (peer->tls.ssl == NULL) {
+		return;
+	}
+	if (peer->no_notify) {
+		peer_break(peer, "a peer ends without close_notify");
+		return;
+	}
+	sim_tls_end(&peer->tls);
+	peer->link->said[peer->side] = true;
+}
+
+static void
+peer_send_fin(struct peer *peer)
+{
+	peer->fin_sent = true;
+	if (sk_shutdown(peer->sock, SHUT_WR) == 0 && peer->side == LINK_CLIENT) {
+		peer->link->client_fin = true;
+	}
+}
+
 static void
 peer_read(struct peer *peer)
 {
 	uint8_t data[PIECE_BYTES];
-	int64_t got = sk_read(peer->sock, data, peer->mouthful);
+	int64_t got = peer->tls.ssl != NULL ? sim_tls_read(&peer->tls, data, peer->mouthful)
+					    : sk_read(peer->sock, data, peer->mouthful);
 
-	if (got == -EAGAIN) {
+	if (got == -EAGAIN || got == -EPROTO) {
+		return; /* the next step minds */
+	}
+	if (got == -ECONNABORTED && peer->tls.ssl != NULL) {
+		peer_truncated(peer);
 		return;
 	}
 	if (got < 0) {
@@ -376,44 +400,50 @@ peer_step(struct peer *peer)
 		peer_end(peer);
 		return;
 	}
-	if (peer->sent + peer->got >= peer->reset_at) {
+	if (peer_moved(peer) >= peer->reset_at) {
 		peer_break(peer, "a peer resets");
 		sk_reset(peer->sock);
 		peer_end(peer);
 		return;
 	}
-	if (peer->eof && peer->fin) {
+	if (peer->eof && peer->fin_sent) {
 		peer_end(peer);
 		return;
 	}
-	if (peer->sent + peer->got >= peer->leave_at) {
+	if (peer_moved(peer) >= peer->leave_at) {
 		peer_break(peer, "a peer leaves");
 		peer_end(peer);
+		return;
+	}
+	if (peer->tls.ssl != NULL && !peer_step_tls(peer)) {
 		return;
 	}
 	if (peer_has_more(peer) && (peer->no_reading || sim_coin()) && !peer_write(peer)) {
 		return;
 	}
 	if (peer_wants_fin(peer)) {
-		peer->fin = true;
-		if (sk_shutdown(peer->sock, SHUT_WR) == 0 && peer->side == LINK_CLIENT) {
-			peer->link->client_fin = true;
-		}
+		peer_finish(peer);
 	}
-	if (!peer->no_reading && !peer->eof) {
+	if (peer_owes_fin(peer)) {
+		peer_send_fin(peer);
+	}
+	if (!peer->no_reading && !peer->eof && (peer->tls.ssl == NULL || peer->tls.shaken)) {
 		peer_read(peer);
 	}
 }
 
 static void
-peer_accept(struct sk_sock *listener)
+peer_accept(const struct peer_listener *listener)
 {
-	struct sk_sock *sock = sk_accept(listener);
+	struct sk_sock *sock = sk_accept(listener->sock);
+	struct peer *peer = peer_new(sock, LINK_SERVER);
 
-	if (peer_new(sock, LINK_SERVER) == NULL) {
+	if (peer == NULL) {
 		sk_disturb(sock);
 		sk_reset(sock);
 		sk_file_put(&sock->file);
+	} else if (listener->tls) {
+		peer_new_tls(peer);
 	}
 }
 
@@ -421,8 +451,8 @@ void
 sim_peers_step(uint32_t nth)
 {
 	for (uint32_t i = 0; i < peer_listeners_count; i++) {
-		if (peer_listeners[i]->backlog_len > 0 && nth-- == 0) {
-			peer_accept(peer_listeners[i]);
+		if (peer_listeners[i].sock->backlog_len > 0 && nth-- == 0) {
+			peer_accept(&peer_listeners[i]);
 			return;
 		}
 	}
@@ -445,6 +475,10 @@ sim_peers_heal(void)
 		peer->no_reading = false;
 		peer->reset_at = UINT64_MAX;
 		peer->leave_at = UINT64_MAX;
+		peer->cut_at = UINT64_MAX;
+		peer->no_notify = false;
+		peer->tls.flip_at = UINT64_MAX;
+		peer->tls.junk_at = UINT64_MAX;
 		peer->piece = peer->piece < 512 ? 512 : peer->piece;
 		peer->mouthful = peer->mouthful < 512 ? 512 : peer->mouthful;
 	}

@@ -15,11 +15,11 @@
 
 void sim_peers_reset(void);
 
-/* Connect to @addr; false: there are enough peers. */
+/* Connect to @addr, with TLS if the link has it; false: there are enough peers. */
 bool sim_peer_connect(const union url_sockaddr *addr, socklen_t len, struct sim_link *link);
 
 /* A remote server at @addr that takes any number of connections. */
-void sim_peer_listen(const union url_sockaddr *addr, socklen_t len);
+void sim_peer_listen(const union url_sockaddr *addr, socklen_t len, bool tls);
 void sim_peer_unlisten(void);
 
 /* From now on all are in good faith: they read, write and end. */

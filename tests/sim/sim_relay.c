@@ -9,6 +9,7 @@
 
 #include "sim_actor_common.h"
 #include "sim_relay.h"
+#include "sim_tls.h"
 #include "sim_world.h"
 
 enum relay_kind {
@@ -39,7 +40,9 @@ relay_fails(struct relay *relay, int rc)
 static int
 relay_open(struct rl_actor *self, struct relay *relay)
 {
-	int rc = rl_conn_open(self, relay->target, &sim_relay_def, NULL, NULL, &relay->other);
+	bool tls = strncmp(relay->target, "tls", 3) == 0;
+	struct rl_conn_options options = { .tls = tls ? sim_tls_client() : NULL };
+	int rc = rl_conn_open(self, relay->target, &sim_relay_def, NULL, &options, &relay->other);
 
 	sim_event("relay open", rc, 0);
 	if (rc == 0) {

@@ -17,8 +17,10 @@
 #include "sim_relay.h"
 #include "sim_resolver.h"
 #include "sim_talk.h"
+#include "sim_tls.h"
 
 #define RUN_ADDRS_MAX	 6
+#define RUN_TLS		 6 /* one seed in so many has TLS, which costs it a handshake per link */
 #define RUN_SPAWN	 2500 /* a new peer, in 65536 per step */
 #define RUN_STORM	 12 /* peers at once */
 #define RUN_STORM_SHARDS 7
@@ -27,13 +29,13 @@
 struct run_addr {
 	union url_sockaddr addr;
 	socklen_t len;
-	bool listens; /* the system does */
+	bool tls;
 };
 
 struct run {
 	struct run_addr addrs[RUN_ADDRS_MAX];
 	uint32_t addrs_count;
-	char targets[RUN_ADDRS_MAX + 2][RL_URL_MAX];
+	char targets[RUN_ADDRS_MAX + 4][RL_URL_MAX];
 	uint32_t targets_count;
 	rl_listener_id listeners[RUN_ADDRS_MAX];
 	uint32_t listeners_count;
@@ -43,6 +45,7 @@ struct run {
 	uint32_t links_max;
 	uint32_t pool_spans; /* of the send memory; 0: more than they need */
 	uint32_t poke; /* how often a foreign thread makes talkers talk, in 65536 */
+	bool tls; /* some listeners have it */
 	bool over; /* no new links */
 };
 
@@ -54,6 +57,17 @@ static uint32_t
 run_power_of_two(uint32_t low_shift, uint32_t high_shift)
 {
 	return 1u << sim_between(low_shift, high_shift);
+}
+
+static void
+run_config_tls(struct rl_config *config)
+{
+	config->tls_handshakes_max = sim_coin() ? 0 : (uint32_t)sim_between(1, 8);
+	config->tls_handshake_steps_max = sim_coin() ? 0 : (uint32_t)sim_between(1, 4);
+	if (sim_below(4) == 0) {
+		config->tls_handshake_timeout_ns =
+			(int64_t)sim_between((uint64_t)RL_MS(50), (uint64_t)RL_SEC(2));
+	}
 }
 
 static struct rl_config
@@ -91,7 +105,7 @@ run_config(void)
 	config.recv_pending_max_bytes = (uint32_t)sim_between(1024, 8192);
 	config.send_pool_bytes = 16 * 1024 * 1024;
 	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
-	if (sim_below(8) == 0) {
+	if (sim_below(run.tls ? 3 : 8) == 0) {
 		run.pool_spans = (uint32_t)sim_between(8, sim_coin() ? 12 : 36);
 		config.send_high_bytes = (uint32_t)sim_between(70000, 150000);
 		config.evict_after_ns = sim_coin() ? -1 : (int64_t)sim_between(1, 2000000000);
@@ -113,6 +127,9 @@ run_config(void)
 		config.output_timeout_ns =
 			(int64_t)sim_between((uint64_t)RL_SEC(5), (uint64_t)RL_SEC(60));
 	}
+	if (run.tls) {
+		run_config_tls(&config);
+	}
 	config.shard = &sim_talk_shard;
 	config.shard_arg = sim_talk_arg();
 	return config;
@@ -130,11 +147,18 @@ static void
 run_listen(const char *url, const struct rl_actor_def *def,
 	   const struct rl_listener_options *options)
 {
+	struct rl_listener_options chosen = *options;
 	rl_listener_id id;
 	char bound[RL_URL_MAX];
 	struct url parsed;
-	int rc = rl_listener_open(sim_system(), url, def, options, &id);
+	int rc;
 
+	if (run.tls && url[0] == 't' && sim_below(4) != 0) {
+		(void)snprintf(bound, sizeof(bound), "tls%s", url + 3);
+		chosen.conn.tls = sim_tls_listener(sim_below(4) == 0);
+		url = bound;
+	}
+	rc = rl_listener_open(sim_system(), url, def, &chosen, &id);
 	sim_event("listen", rc, 0);
 	if (rc != 0) {
 		sim_check(rc == -EMFILE || rc == -ENOMEM, "rl_listener_open() answered %d", rc);
@@ -146,6 +170,7 @@ run_listen(const char *url, const struct rl_actor_def *def,
 	sim_check(rc == 0, "a listener's URL can't be connected to: %s", bound);
 	run.addrs[run.addrs_count].addr = parsed.sockaddr;
 	run.addrs[run.addrs_count].len = parsed.len;
+	run.addrs[run.addrs_count].tls = parsed.is_tls;
 	run.addrs_count++;
 	run_add_target(bound);
 }
@@ -215,12 +240,17 @@ run_open_remotes(void)
 	socklen_t len;
 
 	sk_addr_tcp(&addr, &len, 9001);
-	sim_peer_listen(&addr, len);
+	sim_peer_listen(&addr, len, false);
 	run_add_target("tcp://127.0.0.1:9001");
+	if (run.tls) {
+		sk_addr_tcp(&addr, &len, 9443);
+		sim_peer_listen(&addr, len, true);
+		run_add_target("tls://127.0.0.1:9443");
+	}
 	memset(&addr, 0, sizeof(addr));
 	addr.un.sun_family = AF_UNIX;
 	(void)snprintf(addr.un.sun_path, sizeof(addr.un.sun_path), "/sim/remote");
-	sim_peer_listen(&addr, sizeof(addr.un));
+	sim_peer_listen(&addr, sizeof(addr.un), false);
 	run_add_target("unix:/sim/remote");
 	run_add_target("tcp://127.0.0.1:9999"); /* nobody is there */
 	sim_actors_targets(run.targets, run.targets_count);
@@ -255,6 +285,9 @@ run_new_peer(void)
 	}
 	addr = &run.addrs[sim_below(run.addrs_count)];
 	link = sim_link_new(addr->addr.sa.sa_family == AF_UNIX);
+	if (link != NULL) {
+		link->tls = addr->tls;
+	}
 	if (link != NULL && !sim_peer_connect(&addr->addr, addr->len, link)) {
 		link->client_over = true;
 		sim_link_break(link, "no peer for it");
@@ -451,6 +484,13 @@ run_setup(uint64_t seed, const struct sim_run_options *options)
 	sim_others_set(&others);
 	run.links_max = (uint32_t)sim_between(4, 120);
 	run.poke = (uint32_t)sim_between(500, 12000);
+	run.tls = sim_below(RUN_TLS) == 0 || options->tls;
+	if (run.tls) {
+		sim_tls_setup();
+		sim_world.sealed = true;
+		sk.rcv_cap = sk.rcv_cap < 64 ? 64 : sk.rcv_cap; /* records are long */
+		sk.snd_cap = sk.snd_cap < 64 ? 64 : sk.snd_cap;
+	}
 }
 
 static bool
@@ -520,7 +560,8 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	config = run_config();
 	sim_talk_reset(config.shards);
 	sim_slow((uint32_t)sim_below(config.shards), sim_coin() ? 64000 : 0);
-	sim_links_memory_may_fail(run_memory_may_fail());
+	/* a handshake that finds no send memory ends */
+	sim_links_memory_may_fail(run_memory_may_fail() || (run.tls && run.pool_spans > 0));
 	if (run_start(&config) != 0) {
 		sim_finish(false); /* refused by a fault: nothing may be left */
 		return run_result();

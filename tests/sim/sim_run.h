@@ -17,6 +17,7 @@
 struct sim_run_options {
 	uint64_t events; /* at least so many */
 	bool canary; /* with a planted bug, which must be found */
+	bool tls; /* in each seed, not in some */
 	uint32_t overrides_count;
 	struct {
 		int fault; /* enum sim_fault */

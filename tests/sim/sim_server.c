@@ -237,6 +237,7 @@ static void
 server_open(struct rl_actor *self, struct server *server, const struct rl_msg *msg)
 {
 	sim_check(!msg->open.outbound, "an accepted connection says it is outbound");
+	stream_check_open(self, msg);
 	server->port = msg->open.peer->family == RL_ADDR_INET ? msg->open.peer->port : 0;
 	server->frame = (uint32_t)sim_between(1, 100);
 	server->at_eof = (uint8_t)sim_below(3);

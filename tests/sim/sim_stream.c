@@ -24,6 +24,13 @@ stream_recv(struct stream *stream, const struct rl_msg *msg)
 	sim_event_bytes("actor recv", msg->recv.data, msg->recv.len);
 }
 
+/* What TLS may add to the cap: heads of records, and what the protocol itself has to say. */
+static size_t
+stream_overhead(const struct conn *conn)
+{
+	return conn->tls == NULL ? 0 : 65536 + 65536 / 4;
+}
+
 /* What is held for one connection stays within what the configuration says (INV-10). */
 static void
 stream_check_stats(struct rl_actor *self)
@@ -36,8 +43,8 @@ stream_check_stats(struct rl_actor *self)
 	if (rl_conn_stats(self, &stats) != 0) {
 		return;
 	}
-	sim_check(stats.queued_bytes <= config->send_cap_bytes, "INV-10: %zu bytes queued",
-		  stats.queued_bytes);
+	sim_check(stats.queued_bytes <= config->send_cap_bytes + stream_overhead(self->conn),
+		  "INV-10: %zu bytes queued", stats.queued_bytes);
 	sim_check(stats.pending_bytes <= 2 * pending_max, "INV-10: %zu bytes pending",
 		  stats.pending_bytes);
 }
@@ -49,6 +56,22 @@ stream_timer(struct rl_actor *self, struct stream *stream, const struct rl_msg *
 		sim_check(rl_conn_resume(self) == 0, "rl_conn_resume() failed");
 		stream->paused = false;
 		stream->again = false;
+	}
+}
+
+void
+stream_check_open(const struct rl_actor *self, const struct rl_msg *msg)
+{
+	const struct rl_tls_info *tls = msg->open.tls;
+
+	sim_check((tls != NULL) == (self->conn->tls != NULL), "RL_MSG_OPEN is wrong about TLS");
+	if (tls != NULL) {
+		sim_check(strcmp(tls->version, "TLSv1.3") == 0 ||
+				  strcmp(tls->version, "TLSv1.2") == 0,
+			  "TLS of version %s", tls->version);
+		sim_check(!msg->open.outbound || strcmp(tls->peer_subject, "CN=server") == 0,
+			  "who was verified is %s", tls->peer_subject);
+		sim_event("tls open", tls->version[6], (int64_t)strlen(tls->peer_subject));
 	}
 }
 
@@ -134,7 +157,7 @@ stream_conn_send(struct rl_actor *self, const void *data, size_t len)
 	if (conn == NULL) {
 		return rl_conn_send(self, data, len);
 	}
-	last = conn->out_last;
+	last = conn->tls != NULL ? conn->tls->plain_last : conn->out_last;
 	room = last == NULL ? 0 : last->capacity - last->end;
 	held = conn->held_bytes;
 	share = stream_share(&self->shard->send_pool);

@@ -36,6 +36,13 @@ sim_host_random(void)
 	return sim_mix(sim_world.host_rng);
 }
 
+uint64_t
+sim_tls_random(void)
+{
+	sim_world.tls_rng += 0x9e3779b97f4a7c15;
+	return sim_mix(sim_world.tls_rng);
+}
+
 void
 sim_world_reset(uint64_t seed)
 {
@@ -46,6 +53,7 @@ sim_world_reset(uint64_t seed)
 	sim_world.seed = seed;
 	sim_world.rng = sim_mix(seed + 1);
 	sim_world.host_rng = sim_mix(seed ^ 0x5bd1e995);
+	sim_world.tls_rng = sim_mix(seed ^ 0x715);
 	sim_world.hash = 0xcbf29ce484222325;
 	/* not zero, and not near the wrap of anything */
 	sim_world.now_ns = 1000000000 + sim_below(1000000000);
@@ -87,6 +95,16 @@ sim_event_bytes(const char *what, const void *data, size_t len)
 		world_hash(*at);
 	}
 	sim_event(what, (int64_t)len, 0);
+}
+
+void
+sim_event_wire(const char *what, const void *data, size_t len)
+{
+	if (sim_world.sealed) {
+		sim_event(what, (int64_t)len, 0);
+	} else {
+		sim_event_bytes(what, data, len);
+	}
 }
 
 void

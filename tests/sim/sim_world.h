@@ -108,6 +108,14 @@ enum sim_fault {
 	FAULT_PEER_TALKS_ON,
 	FAULT_SPIN_TURN,
 	FAULT_LISTENER_BREAKS,
+	FAULT_TLS_FLIP,
+	FAULT_TLS_JUNK,
+	FAULT_TLS_CUT,
+	FAULT_TLS_NO_NOTIFY,
+	FAULT_TLS_NEW_KEYS,
+	FAULT_TLS_OLD,
+	FAULT_TLS_NO_CERT,
+	FAULT_TLS_BAD_CERT,
 	SIM_FAULTS
 };
 
@@ -118,8 +126,10 @@ struct sim_world {
 	uint64_t hash;
 	uint64_t rng;
 	uint64_t host_rng; /* rli_host_random(): a stream of its own */
+	uint64_t tls_rng; /* OpenSSL's, likewise */
 	uint32_t fault_chance[SIM_FAULTS]; /* in 65536 */
 	bool tracing;
+	bool sealed; /* what goes over the wire is TLS: only its length is hashed */
 	bool healed; /* no fault fires any more */
 	uint64_t healed_ns; /* since then */
 	bool in_turn; /* product code of a shard is on the stack */
@@ -152,6 +162,7 @@ void sim_fault_count(enum sim_fault fault);
 uint64_t sim_mix(uint64_t x);
 uint64_t sim_random(void);
 uint64_t sim_host_random(void);
+uint64_t sim_tls_random(void);
 
 /* 0 .. n - 1; n > 0. */
 static inline uint64_t
@@ -183,6 +194,8 @@ sim_coin(void)
 /* Something happened: hashed, and printed under --trace. */
 void sim_event(const char *what, int64_t a, int64_t b);
 void sim_event_bytes(const char *what, const void *data, size_t len);
+/* The same on the wire: tickets know the real time, and nobody else does. */
+void sim_event_wire(const char *what, const void *data, size_t len);
 
 /* A step of the scheduler. */
 static inline void
