@@ -93,15 +93,13 @@
 	X(FENCE_IGNORED, "a request has a flag that the ring refuses")        \
 	X(BROKEN_NOT_TOLD, "a listener's actor outlives its socket")          \
 	X(TLS_CUT_IS_EOF, "FIN alone is the end of a TLS stream")             \
-	X(TLS_RECORD_LOST, "plaintext that has no room for a record is lost") \
 	X(TLS_REST_FORGOTTEN, "the rest of a record is never delivered")      \
 	X(TLS_BEHIND_LOST, "what comes behind the handshake's end is lost")   \
 	X(TLS_TIMELESS, "a handshake has no deadline")                        \
 	X(TLS_NO_NOTIFY, "a graceful end does not say close_notify")          \
 	X(TLS_SPEAKS_ON, "records are made behind close_notify")              \
 	X(TLS_STEPS_FORGOTTEN, "who gets no step of a turn waits for ever")   \
-	X(TLS_TOLD_IN_VAIN, "who is told of memory is refused it again")      \
-	X(TLS_FEED_FORGOTTEN, "records wait though chunks came home")
+	X(TLS_TOLD_IN_VAIN, "who is told of memory is refused it again")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,
 

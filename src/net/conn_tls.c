@@ -519,7 +519,7 @@ flush_records(struct conn *conn)
 
 		bytes = bytes < TLS_PLAIN_MAX ? bytes : TLS_PLAIN_MAX;
 		status = rli_tls_write(&tls->session, chunk->data + chunk->start, bytes);
-		if (status != TLS_DONE && !(RL_MUTANT(TLS_RECORD_LOST) && status == TLS_NO_ROOM)) {
+		if (status != TLS_DONE) {
 			break;
 		}
 		queue_consume(conn, bytes);
@@ -575,7 +575,7 @@ rli_conn_tls_feed(struct rl_shard *shard, bool retry)
 {
 	struct list *starved = &shard->net->tls_starved;
 
-	if ((shard->net->home_bytes == 0 || RL_MUTANT(TLS_FEED_FORGOTTEN)) && !retry) {
+	if (shard->net->home_bytes == 0 && !retry) {
 		return;
 	}
 	while (!list_is_empty(starved)) {
