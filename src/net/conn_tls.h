@@ -74,8 +74,16 @@ bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
  */
 uint32_t rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max);
 
+/* The stream can't go on: session.error says why. */
+void rli_conn_tls_failed(struct conn *conn);
+
 /* Where one delivery is decrypted to: TLS_PLAIN_MAX bytes that all connections share. */
 uint8_t *rli_conn_tls_buffer(const struct conn *conn);
+
+/* conn_tls_send.c */
+
+/* What the session made goes behind the output. */
+void rli_conn_tls_absorb(struct conn *conn);
 
 /* Queue plaintext. False: no memory, and nothing was queued. */
 bool rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len);
