@@ -184,6 +184,47 @@ tls_fed(struct conn *conn, uint32_t len)
 	return len > 0 && left == 0 && rli_conn_input_front(conn).len > 0;
 }
 
+void
+rli_conn_tls_go_on(struct conn *conn)
+{
+	enum tls_status status = TLS_WANTS;
+
+	tls_limit(conn);
+	while (status == TLS_WANTS && rli_conn_input_front(conn).len > 0) {
+		uint32_t len = tls_feed(conn);
+
+		status = rli_tls_handshake(&conn->tls->session);
+		(void)tls_fed(conn, len);
+	}
+	rli_conn_tls_absorb(conn);
+	if (status == TLS_FAILED) {
+		rli_conn_tls_failed(conn);
+	}
+}
+
+void
+rli_conn_tls_late(struct conn *conn, const uint8_t *data, uint32_t len)
+{
+	struct tls_session *session = &conn->tls->session;
+	enum tls_status status;
+
+	if (session->halfway && conn->state <= CONN_FLUSHING) {
+		rli_conn_tls_go_on(conn); /* nobody has looked at it since the end was decided */
+	}
+	if (!session->halfway || conn->state > CONN_FLUSHING) {
+		return;
+	}
+	tls_limit(conn);
+	rli_tls_feed(session, data, len);
+	status = rli_tls_handshake(session);
+	rli_tls_feed(session, NULL, 0);
+	rli_conn_tls_absorb(conn);
+	if (status == TLS_FAILED) {
+		rli_conn_cut(conn, tls_reason(session->error), session->error);
+	}
+	rli_conn_mark(conn);
+}
+
 static void
 shake_done(struct conn *conn)
 {

@@ -36,6 +36,7 @@ struct conn_tls {
 	uint32_t handshake_ms; /* its deadline; DEADLINE_NONE is none */
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
+	bool held_up; /* output waits for the rest of a message of the peer's */
 };
 
 /* What opened connections with the same options share; read when the first of them is opened. */
@@ -97,6 +98,14 @@ void rli_conn_tls_flush(struct conn *conn);
 
 /* Forget what is queued. */
 void rli_conn_tls_discard(struct conn *conn);
+
+/*
+ * While output is held up, input is received and looked at whatever the actor thinks of it, up to
+ * the message's end. Behind the decision to end: the last that is wanted of what was received, and
+ * of what still comes.
+ */
+void rli_conn_tls_go_on(struct conn *conn);
+void rli_conn_tls_late(struct conn *conn, const uint8_t *data, uint32_t len);
 
 /* FIN may leave: close_notify has been queued, or never will be. */
 bool rli_conn_tls_may_shut(const struct conn *conn);

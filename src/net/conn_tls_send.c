@@ -184,6 +184,32 @@ flush_records(struct conn *conn)
 	return status;
 }
 
+/*
+ * OpenSSL makes nothing while it has a part of a message. The rest may be here already, or comes,
+ * or the stall deadline does. True: the connection waits.
+ */
+static bool
+flush_held_up(struct conn *conn)
+{
+	struct conn_tls *tls = conn->tls;
+
+	if (tls->session.halfway && conn->state == CONN_OPEN) {
+		rli_conn_tls_go_on(conn);
+	}
+	if (!tls->session.halfway) {
+		tls->held_up = false;
+		return tls->session.error != 0;
+	}
+	if (conn->state != CONN_OPEN && (conn->eof_seen || conn->input_error != 0)) {
+		rli_conn_cut(conn, RL_REASON_TLS_TRUNCATED, 0);
+	} else if (!tls->held_up) {
+		tls->held_up = true;
+		conn->send_since_ns = conn->shard->now_ns;
+		rli_conn_deadline_update(conn);
+	}
+	return true;
+}
+
 void
 rli_conn_tls_flush(struct conn *conn)
 {
@@ -200,7 +226,7 @@ rli_conn_tls_flush(struct conn *conn)
 	if (tls->session.error != 0 || conn->out_first != NULL) {
 		return; /* what was made leaves first */
 	}
-	if (tls->plain_first == NULL && (!ends || tls->session.said)) {
+	if ((tls->plain_first == NULL && (!ends || tls->session.said)) || flush_held_up(conn)) {
 		return;
 	}
 	tls->session.out_max = UINT32_MAX;
