@@ -110,6 +110,11 @@ bio_read(BIO *bio, char *out, size_t len, size_t *got)
 	size_t bytes = len < session->in_len ? len : session->in_len;
 
 	BIO_clear_retry_flags(bio);
+	if (len <=
+	    SSL3_RT_HEADER_LENGTH) { /* or the last few bytes of a record, which is as good */
+		bytes = session->in_records > 0 ? bytes : 0;
+		session->in_records -= bytes > 0 ? 1 : 0;
+	}
 	*got = bytes;
 	if (bytes == 0) {
 		BIO_set_retry_read(bio);
@@ -171,7 +176,9 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 	BIO *bio;
 	int rc = 0;
 
-	*session = (struct tls_session){ .pool = pool, .out_max = UINT32_MAX };
+	*session = (struct tls_session){ .pool = pool,
+					 .out_max = UINT32_MAX,
+					 .in_records = UINT32_MAX };
 	(void)pthread_once(&session_once, session_method_init); /* it can't fail */
 	rli_tls_error_clear();
 	session->ssl = SSL_new(context->ssl_ctx);
