@@ -17,6 +17,7 @@
 
 #include "shard/chunk.h"
 #include "tls/tls_context.h"
+#include "tls/tls_hello.h"
 #include "tls/tls_store.h"
 
 #define TLS_PLAIN_MAX	 16384 /* bytes in a record */
@@ -51,6 +52,7 @@ struct tls_session {
 	uint32_t out_room;
 	uint32_t out_max; /* what the protocol itself may make: more ends the session */
 
+	struct tls_hello hello; /* a server's: what of it was looked at */
 	struct tls_place place; /* a client's: where sessions come from, and go to */
 	uint64_t proved_ns; /* when the session that it offers was verified */
 
