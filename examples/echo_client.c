@@ -12,8 +12,8 @@
  * and asks for no more before RL_MSG_WRITABLE; bytes that stdout has no room for it does not
  * consume, so that in the end the server is held back.
  *
- * With --resume a connection that says nothing comes first. Over TLS it leaves behind a session, which
- * the one that follows resumes: `"tls_resumed":1` in --stats.
+ * With --resume a connection that says nothing comes first. Over TLS it leaves behind a session,
+ * which the one that follows resumes: `"tls_resumed":1` in --stats.
  *
  * When stdin ends, so does our half of the connection; the program ends when the server's half
  * does. Exit code: 0 after that, or a SIGTERM, 1 if the connection failed (one line on stderr

@@ -4,7 +4,8 @@
  * and both versions, whatever the pieces; close_notify leaves before FIN (pitfalls 45, 46, 66, 67).
  * How: actors against OpenSSL on a plain socket, and against each other. RL_TEST_MEGABYTES says how
  * long the stream in pieces is, 8 if nothing does.
- * Not proved: what goes wrong (test_tls_bad.c), other implementations (tls_tools.sh).
+ * Not proved: what goes wrong (test_tls_bad.c), other implementations (tls_tools.sh,
+ * tls_servers.sh).
  */
 #include "tls_peer.h"
 
