@@ -371,7 +371,7 @@ rl_conn_pause(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -388,7 +388,7 @@ rl_conn_resume(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
