@@ -28,7 +28,7 @@ RL_BEGIN_DECLS
  *
  * @param self     The actor whose handler is running.
  * @param name     1 to RL_ACTOR_NAME_MAX bytes and a final zero.
- * @param request  Where the request's id goes; NULL if not wanted.
+ * @param request  Where the request's id goes, "no id" after an error; NULL if not wanted.
  *
  * Context:   actor handler.
  * Ownership: copies @p name.
@@ -65,7 +65,7 @@ RL_EXPORT int rl_actor_unregister(struct rl_actor *self, const char *name);
  *
  * @param self  The actor whose handler is running.
  * @param name  The name.
- * @param id    Where the id goes; "no id" when there is none.
+ * @param id    Where the id goes; "no id" after an error.
  *
  * Context:   actor handler.
  * Cost:      one look into a hash table of this shard.

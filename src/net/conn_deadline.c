@@ -230,7 +230,7 @@ rl_conn_set_deadline(struct rl_actor *self, enum rl_conn_deadline which, int64_t
 	struct conn *conn = self->conn;
 	int rc = 0;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}

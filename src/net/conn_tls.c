@@ -71,7 +71,7 @@ rli_conn_tls_destroy(struct conn *conn)
 {
 	RL_ASSERT(conn->tls->plain_first == NULL);
 	tls_shaken(conn);
-	list_remove(&conn->tls->waiting);
+	rli_conn_line_leave(conn);
 	rli_tls_session_fini(&conn->tls->session);
 	rli_slab_give(&conn->shard->net->tlses, conn->tls);
 	conn->tls = NULL;
@@ -297,7 +297,6 @@ shake_step(struct conn *conn)
 		rli_tls_session_resume(&conn->tls->session);
 	}
 	conn->tls->begun = true;
-	conn->shard->net->tls_steps++;
 	do {
 		len = tls_feed(conn);
 		status = rli_tls_handshake(&conn->tls->session);
@@ -313,30 +312,6 @@ shake_step(struct conn *conn)
 	}
 }
 
-/* All that wait don't run in every turn: a flood has thousands of them. */
-static void
-shake_wait(struct conn *conn)
-{
-	if (!list_is_linked(&conn->tls->waiting)) {
-		list_push_back(&conn->shard->net->tls_waiting, &conn->tls->waiting);
-	}
-}
-
-void
-rli_conn_tls_turn(struct rl_shard *shard)
-{
-	struct list *waiting = &shard->net->tls_waiting;
-	uint32_t steps = shard->config->tls_handshake_steps_max;
-
-	shard->net->tls_steps = 0;
-	for (uint32_t i = 0; i < steps && !list_is_empty(waiting); i++) {
-		struct conn_tls *tls =
-			list_entry(list_pop_front(waiting), struct conn_tls, waiting);
-
-		rli_actor_ready(tls->conn->actor);
-	}
-}
-
 bool
 rli_conn_tls_shake(struct conn *conn)
 {
@@ -347,13 +322,12 @@ rli_conn_tls_shake(struct conn *conn)
 		return true;
 	}
 	if (fed || (conn->outbound && !tls->begun)) {
-		if (conn->shard->net->tls_steps >= conn->shard->config->tls_handshake_steps_max) {
-			if (!RL_MUTANT(TLS_STEPS_FORGOTTEN)) {
-				shake_wait(conn);
-			}
+		if (!rli_conn_line_may(conn)) {
+			rli_conn_line_join(conn);
 			return false;
 		}
-		list_remove(&tls->waiting);
+		rli_conn_line_leave(conn);
+		rli_conn_mark(conn); /* its receive goes on */
 		shake_step(conn);
 		if (tls->session.ready || conn->actor->life == ACTOR_ENDING) {
 			return tls->session.ready;

@@ -37,6 +37,7 @@ struct conn_tls {
 	uint32_t handshake_ms; /* its deadline; DEADLINE_NONE is none */
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
+	bool called; /* first in line: a step is promised; counted in net->tls_called */
 	bool held_up; /* output waits for the rest of a message of the peer's */
 };
 
@@ -63,9 +64,6 @@ void rli_conn_tls_rotate(struct rl_shard *shard);
 
 /* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
 bool rli_conn_tls_shake(struct conn *conn);
-
-/* The next turn's steps go to those that have waited longest. */
-void rli_conn_tls_turn(struct rl_shard *shard);
 
 /* For RL_MSG_OPEN. False: the end was decided instead. */
 bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
@@ -113,5 +111,19 @@ bool rli_conn_tls_may_shut(const struct conn *conn);
 
 /* Chunks came home, or @retry: those that had no room for a record try again. */
 void rli_conn_tls_feed(struct rl_shard *shard, bool retry);
+
+/* conn_line.c: handshakes that have a step to do */
+
+/* It may do one in this turn; it is accounted for. */
+bool rli_conn_line_may(struct conn *conn);
+
+/* Else it waits, and its input too, out of the ring's buffers (rli_conn_recv_flush()). */
+void rli_conn_line_join(struct conn *conn);
+
+/* It does its step now, or never will. */
+void rli_conn_line_leave(struct conn *conn);
+
+/* The next turn's steps go to those that have waited longest. */
+void rli_conn_line_turn(struct rl_shard *shard);
 
 #endif
