@@ -2,7 +2,7 @@
 /*
  * Proved: what the connection under TLS does where a script has to say when: a change of keys
  * behind close_notify, the end with and without it, a host without memory for a record, a handshake
- * that stops.
+ * that stops, and many that have to wait for each other.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
  * Not proved: what any sequence of such things does, which is for the seeds (sim --tls).
  */
@@ -20,20 +20,28 @@
 #include "sim_scene.h"
 #include "sim_tls_hand.h"
 
+#define LINE_HANDS 6
+
 static struct scene scene;
 
-/* A listener of one shard, and a client that has shaken hands. */
 static void
-tls_begin(struct hand *hand, scene_fn on)
+tls_listen(scene_fn on)
 {
 	struct rl_conn_options options = { 0 };
 
-	sim_new(1, 7);
 	sim_tls_setup();
 	options.tls = sim_tls_listener(false);
 	memset(&scene, 0, sizeof(scene));
 	scene.on = on;
 	scene_listen(&scene, "tls://127.0.0.1:0", &options);
+}
+
+/* A listener of one shard, and a client that has shaken hands. */
+static void
+tls_begin(struct hand *hand, scene_fn on)
+{
+	sim_new(1, 7);
+	tls_listen(on);
 	hand_init(hand, scene_connect(&scene), SIM_TLS_CLIENT);
 	hand_settle(hand);
 	assert_true(hand->tls.shaken);
@@ -200,6 +208,62 @@ tls_handshake_that_stops_is_ended_in_time(void **state)
 	tls_finish(&hand);
 }
 
+/* The first to open is told "1", the next "2". */
+static int
+numbers_who_opens(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	char text = (char)('1' + on->number);
+
+	if (msg->kind == RL_MSG_OPEN) {
+		on->number++;
+		return rl_conn_send(self, &text, 1);
+	}
+	return msg->kind == RL_MSG_EOF ? RL_ACTOR_STOP : 0;
+}
+
+/* What they send arrives in their order. */
+static void
+hands_settle(struct hand *hands, size_t count)
+{
+	bool moved;
+
+	do {
+		moved = false;
+		sim_settle();
+		for (size_t i = 0; i < count; i++) {
+			moved = hand_move(&hands[i]) || moved;
+			while (sk_net_step()) {
+			}
+		}
+	} while (moved);
+}
+
+/* A turn has room for two actors and one step, so some are called and don't run. */
+static void
+tls_handshakes_are_served_as_they_came(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 64, .recv_buffers = 8,
+					    .recv_buffer_bytes = 2048, .turn_actors_max = 2,
+					    .tls_handshake_steps_max = 1);
+	struct hand hands[LINE_HANDS];
+
+	(void)state;
+	sim_new_with(&config, 7);
+	tls_listen(numbers_who_opens);
+	for (size_t i = 0; i < LINE_HANDS; i++) {
+		hand_init(&hands[i], scene_connect(&scene), SIM_TLS_CLIENT);
+	}
+	hands_settle(hands, LINE_HANDS);
+	for (size_t i = 0; i < LINE_HANDS; i++) {
+		const char want[] = { (char)('1' + i), '\0' };
+
+		assert_string_equal(hands[i].text, want);
+		hand_end(&hands[i]);
+		hand_fini(&hands[i]);
+	}
+	scene_end();
+}
+
 int
 main(void)
 {
@@ -209,6 +273,7 @@ main(void)
 		cmocka_unit_test(tls_client_whose_name_is_endless_is_sent_away),
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
+		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
 	};
 
 	return cmocka_run_group_tests_name("sim_tls", tests, NULL, NULL);
