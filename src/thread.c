@@ -473,6 +473,7 @@ rl_system_run(struct rl_system *sys)
 		{ .fd = sys->eventfd, .events = POLLIN },
 	};
 
+	RL_ASSERT(!thread_is_ours); /* it would wait for its own end */
 	while (!rli_system_is_silent(sys)) {
 		(void)poll(fds, 2, -1); /* EINTR: look again */
 		if (fds[0].revents != 0) {

@@ -197,7 +197,8 @@ RL_EXPORT RL_MUST_CHECK int rl_actor_stop(struct rl_actor *self, rl_actor_id to)
 /**
  * Go on with another receive function, from the next message on.
  *
- * State, stream, timers and mailbox stay: for protocols that have phases.
+ * State, stream, timers and mailbox stay: for protocols that have phases. A call outside the
+ * handler of @p self, or on another thread, is an assertion.
  *
  * @param self     The actor whose handler is running.
  * @param receive  The new entry point; not NULL.

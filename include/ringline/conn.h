@@ -5,7 +5,8 @@
  * All verbs but rl_conn_open() and rl_conn_forward() work on the stream of the running actor
  * itself, and forwarding reaches connections of the same shard only, so there is nothing to lock
  * and no question of which thread one is on. Everybody else sends that actor a message. Verbs
- * assert that a handler of @p self runs, but rl_conn_peer() and rl_conn_stats(), which only look.
+ * assert that the handler of @p self runs on this thread, but rl_conn_peer() and rl_conn_stats(),
+ * which only look.
  *
  * Backpressure, outward: a send is taken (0), taken above the high mark (RL_CONN_SEND_HIGH), or
  * refused with nothing queued (-EAGAIN at the cap or when the shard's send memory is out). After
@@ -122,6 +123,9 @@ enum rl_conn_deadline {
  * one after the other until one of them answers. The deadline runs over all of that; an address
  * that others wait behind gets an even share of what is left of it, 2 s at most. The reason of a
  * failure is the last address's.
+ *
+ * TCP lets a socket connect to itself: to a port of this machine where nobody listens and which the
+ * kernel picks for this end (net.ipv4.ip_local_port_range). Let servers listen below that range.
  *
  * @param self     The actor whose handler is running.
  * @param url      tcp://HOST:PORT or tls://HOST:PORT, HOST an address or a name, or unix:/path,

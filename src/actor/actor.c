@@ -449,7 +449,7 @@ rl_shard_spawn(struct rl_shard *shard, const struct rl_actor_def *def, void *arg
 void
 rl_actor_become(struct rl_actor *self, rl_actor_receive_fn receive)
 {
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	RL_ASSERT(receive != NULL);
 	self->receive = receive;
 }

@@ -154,7 +154,7 @@ rl_actor_broadcast(struct rl_actor *self, const rl_actor_id *to, size_t count, u
 	int rc = broadcast_check(self, sending.buf, kind);
 	size_t done = 0;
 
-	RL_ASSERT(count < UINT32_MAX - sending.buf->refs);
+	RL_ASSERT(rc != 0 || count < UINT32_MAX - sending.buf->refs);
 	while (rc == 0 && done < count) {
 		done += broadcast_here(shard, &sending, to + done, count - done);
 		if (done == count) {

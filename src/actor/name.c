@@ -351,13 +351,13 @@ rl_actor_register(struct rl_actor *self, const char *name, rl_request_id *reques
 	struct name_key key;
 	int rc;
 
-	RL_ASSERT(self->running);
 	if (request != NULL) {
 		*request = (rl_request_id){ 0 };
 	}
 	if (shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (!name_is_valid(name, &key)) {
 		return -EINVAL;
 	}
@@ -407,11 +407,11 @@ rl_actor_find(struct rl_actor *self, const char *name, rl_actor_id *id)
 	struct name_key key;
 	const struct name *found;
 
-	RL_ASSERT(self->running);
 	*id = (rl_actor_id){ 0 };
 	if (self->shard != rli_shard_current) {
 		return -EPERM;
 	}
+	RL_ASSERT(self->running);
 	if (!name_is_valid(name, &key)) {
 		return -ENOENT;
 	}

@@ -162,6 +162,9 @@ conn_deliver_next(struct conn *conn)
 	if (conn->state != CONN_OPEN) {
 		return false;
 	}
+	if (conn_is_held_up(conn)) {
+		rli_conn_mark(conn); /* what came may be what its output waits for */
+	}
 	if (!conn->opened) {
 		if (conn->tls != NULL && !rli_conn_tls_shake(conn)) {
 			return false;
@@ -265,7 +268,7 @@ rli_conn_cut(struct conn *conn, enum rl_reason reason, int error)
 int
 rl_conn_close(struct rl_actor *self)
 {
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (self->conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -279,7 +282,7 @@ rl_conn_close(struct rl_actor *self)
 int
 rl_conn_abort(struct rl_actor *self)
 {
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (self->conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -303,7 +306,7 @@ rl_conn_peer_cred(const struct rl_actor *self, struct rl_peer_cred *cred)
 {
 	const struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL || !conn->opened) {
 		return -ENOTCONN;
 	}

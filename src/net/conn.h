@@ -361,6 +361,13 @@ conn_is_in_line(const struct conn *conn)
 	return conn->tls != NULL && list_is_linked(&conn->tls->waiting);
 }
 
+/* TLS, and output waits for the rest of a message that has begun to come. */
+static inline bool
+conn_is_held_up(const struct conn *conn)
+{
+	return conn->tls != NULL && conn->tls->held_up;
+}
+
 /* conn_open.c */
 
 /* A socket that was told all that @options say. The descriptor, or a negative errno. */

@@ -80,7 +80,7 @@ rl_conn_forward(struct rl_actor *self, rl_actor_id to, const void *data, size_t 
 	struct rl_shard *shard = self->shard;
 	struct rl_actor *target;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (rl_actor_id_is_none(to)) {
 		return -ENOENT;
 	}

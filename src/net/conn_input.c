@@ -381,7 +381,7 @@ rl_conn_consumed(struct rl_actor *self, size_t bytes)
 {
 	struct net_view *view = &self->shard->net->view;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	RL_ASSERT(view->conn != NULL);
 	RL_ASSERT(view->conn == self->conn);
 	RL_ASSERT(bytes <= view->len);

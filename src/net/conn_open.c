@@ -218,7 +218,7 @@ rl_conn_open(struct rl_actor *self, const char *text, const struct rl_actor_def 
 	struct url url;
 	int rc;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (id != NULL) {
 		*id = (rl_actor_id){ 0 };
 	}

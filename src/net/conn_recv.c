@@ -29,7 +29,7 @@ recv_is_wanted(const struct conn *conn)
 	if (conn->state != CONN_OPEN) {
 		return conn->state == CONN_FLUSHING || conn->state == CONN_LINGERING;
 	}
-	return (!conn->paused && !conn->again) || conn_is_shaking(conn);
+	return (!conn->paused && !conn->again) || conn_is_shaking(conn) || conn_is_held_up(conn);
 }
 
 /*
@@ -207,7 +207,7 @@ recv_flush_held(struct conn *conn)
 bool
 rli_conn_recv_flush(struct conn *conn)
 {
-	bool held = rli_conn_recv_is_held(conn);
+	bool held = rli_conn_recv_is_held(conn) && !conn_is_held_up(conn);
 
 	if (conn->held && !held) {
 		recv_set_held(conn, false);
@@ -271,6 +271,9 @@ recv_slice(struct conn *conn, uint16_t id, uint32_t len)
 	rli_bufring_lend(bufring, id, len);
 	if (conn->state != CONN_OPEN || conn->actor->life == ACTOR_ENDING || len == 0 ||
 	    conn->eof_seen) {
+		if (conn->tls != NULL) {
+			rli_conn_tls_late(conn, rli_bufring_data(bufring, id), len);
+		}
 		counters_add(&conn->shard->counters, bytes_discarded, len);
 		if (!RL_MUTANT(BUFFER_LEAKED)) {
 			rli_bufring_return(bufring, id);
@@ -371,7 +374,7 @@ rl_conn_pause(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -388,7 +391,7 @@ rl_conn_resume(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}

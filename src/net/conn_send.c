@@ -182,7 +182,7 @@ rl_conn_send(struct rl_actor *self, const void *data, size_t len)
 	struct conn *conn = self->conn;
 	int rc;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}
@@ -533,7 +533,7 @@ rl_conn_shutdown_write(struct rl_actor *self)
 {
 	struct conn *conn = self->conn;
 
-	RL_ASSERT(self->running);
+	RL_ASSERT(self == rli_actor_running);
 	if (conn == NULL) {
 		return -ENOTCONN;
 	}

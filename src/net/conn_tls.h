@@ -37,6 +37,7 @@ struct conn_tls {
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
 	bool called; /* first in line: a step is promised; counted in net->tls_called */
+	bool held_up; /* output waits for the rest of a message of the peer's */
 };
 
 /* What opened connections with the same options share; read when the first of them is opened. */
@@ -72,8 +73,16 @@ bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
  */
 uint32_t rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max);
 
+/* The stream can't go on: session.error says why. */
+void rli_conn_tls_failed(struct conn *conn);
+
 /* Where one delivery is decrypted to: TLS_PLAIN_MAX bytes that all connections share. */
 uint8_t *rli_conn_tls_buffer(const struct conn *conn);
+
+/* conn_tls_send.c */
+
+/* What the session made goes behind the output. */
+void rli_conn_tls_absorb(struct conn *conn);
 
 /* Queue plaintext. False: no memory, and nothing was queued. */
 bool rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len);
@@ -87,6 +96,14 @@ void rli_conn_tls_flush(struct conn *conn);
 
 /* Forget what is queued. */
 void rli_conn_tls_discard(struct conn *conn);
+
+/*
+ * While output is held up, input is received and looked at whatever the actor thinks of it, up to
+ * the message's end. Behind the decision to end: the last that is wanted of what was received, and
+ * of what still comes.
+ */
+void rli_conn_tls_go_on(struct conn *conn);
+void rli_conn_tls_late(struct conn *conn, const uint8_t *data, uint32_t len);
 
 /* FIN may leave: close_notify has been queued, or never will be. */
 bool rli_conn_tls_may_shut(const struct conn *conn);

@@ -27,6 +27,7 @@ enum {
 	KIND_LINK,
 	KIND_SPAWN,
 	KIND_BLOCK,
+	KIND_RELEASE,
 	KIND_FLOOD,
 	KIND_BALL,
 };
@@ -45,6 +46,7 @@ enum {
 
 static sem_t gate;
 static struct rl_actor *volatile blocked; /* in its handler, on its shard's thread */
+static struct rl_buf *volatile held; /* its */
 
 static rl_actor_id
 id_of(const struct probe *probe)
@@ -62,6 +64,23 @@ static void
 mark_set(struct probe *probe, unsigned int which, uint64_t value)
 {
 	atomic_store(&probe->marks[which], value);
+}
+
+/* In its handler until the test lets it go. */
+static int
+server_block(struct rl_actor *self, struct probe *probe)
+{
+	struct rl_buf *buf;
+	void *data;
+	int rc = rl_buf_take(rl_actor_shard(self), 1, &buf, &data);
+
+	PROBE_EXPECT(probe, rc == 0);
+	held = buf;
+	blocked = self;
+	mark(probe, MARK_NOTIFIED, 1);
+	while (sem_wait(&gate) != 0) {
+	}
+	return 0;
 }
 
 /* Answers as it is asked to. */
@@ -91,10 +110,9 @@ server_receive(struct rl_actor *self, const struct rl_msg *msg)
 	case KIND_END:
 		return RL_ACTOR_STOP;
 	case KIND_BLOCK:
-		blocked = self;
-		mark(probe, MARK_NOTIFIED, 1);
-		while (sem_wait(&gate) != 0) {
-		}
+		return server_block(self, probe);
+	case KIND_RELEASE:
+		rl_buf_release(held);
 		return 0;
 	default:
 		return RL_ACTOR_UNHANDLED;
@@ -398,44 +416,79 @@ drain_in_the_middle_of_a_flood_counts_every_message(void **state)
 	assert_int_equal(stats->msgs_delivered, rig->probes[0].users + rig->probes[1].users);
 }
 
+/* What is about actors: all of it but rl_actor_become(), which answers nothing. */
+static void
+assert_actor_verbs_refused(rl_actor_id id, struct probe *probe)
+{
+	struct rl_request request = { .to = id, .kind = KIND_ASK, .timeout_ns = -1 };
+	rl_monitor_id monitor = { 0 };
+	rl_request_id asked = { 7 };
+	rl_actor_id found = id;
+	size_t taken = 7;
+
+	assert_int_equal(rl_actor_send(blocked, id, KIND_ASK, NULL, 0), -EPERM);
+	assert_int_equal(rl_actor_send_buf(blocked, id, KIND_ASK, held), -EPERM);
+	assert_int_equal(rl_actor_broadcast(blocked, &id, 1, KIND_ASK, held, &taken), -EPERM);
+	assert_int_equal(taken, 0);
+	assert_int_equal(rl_actor_request(blocked, &request, NULL), -EPERM);
+	assert_int_equal(rl_actor_request_cancel(blocked, asked), -EPERM);
+	assert_int_equal(rl_actor_reply(blocked, asked, NULL, 0), -EPERM);
+	assert_int_equal(rl_actor_reply_failed(blocked, asked, -EIO), -EPERM);
+	assert_int_equal(rl_actor_spawn(blocked, &server, probe, NULL), -EPERM);
+	assert_int_equal(rl_actor_spawn_on(blocked, 0, &server, probe, NULL), -EPERM);
+	assert_int_equal(rl_actor_stop(blocked, id), -EPERM);
+	assert_int_equal(rl_actor_monitor(blocked, id, NULL), -EPERM);
+	assert_int_equal(rl_actor_demonitor(blocked, monitor), -EPERM);
+	assert_int_equal(rl_actor_link(blocked, id_of(probe - 1)), -EPERM);
+	assert_int_equal(rl_actor_register(blocked, "name", &asked), -EPERM);
+	assert_true(rl_request_id_is_none(asked));
+	assert_int_equal(rl_actor_unregister(blocked, "name"), -EPERM);
+	assert_int_equal(rl_actor_find(blocked, "name", &found), -EPERM);
+	assert_true(rl_actor_id_is_none(found));
+}
+
+static void
+assert_verbs_refused(rl_actor_id id, struct probe *probe)
+{
+	struct rl_shard *shard = rl_actor_shard(blocked);
+	rl_timer_id timer = { 0 };
+	struct rl_buf *buf;
+	void *data;
+
+	assert_actor_verbs_refused(id, probe);
+	assert_int_equal(rl_timer_start(blocked, 0, 0, NULL), -EPERM);
+	assert_int_equal(rl_timer_start_every(blocked, (uint64_t)RL_MS(1), 0, NULL), -EPERM);
+	assert_int_equal(rl_timer_cancel(blocked, timer), -EPERM);
+	assert_int_equal(rl_shard_send(shard, id, KIND_ASK, NULL, 0), -EPERM);
+	assert_int_equal(rl_shard_spawn(shard, &server, probe, NULL), -EPERM);
+	assert_int_equal(rl_shard_notify(shard, 0, KIND_BALL, NULL, 0), -EPERM);
+	assert_int_equal(rl_buf_take(shard, 1, &buf, &data), -EPERM);
+	assert_null(buf);
+}
+
+/* Be its handler running at the time, or not. */
 static void
 call_from_a_wrong_thread_is_eperm(void **state)
 {
 	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[1];
-	struct rl_request request = { .to = { 0 }, .kind = KIND_ASK, .timeout_ns = -1 };
-	rl_monitor_id monitor = { 0 };
-	rl_request_id reply = { 0 };
-	rl_timer_id timer = { 0 };
-	struct rl_shard *shard;
 	rl_actor_id id;
 
 	assert_int_equal(sem_init(&gate, 0, 0), 0);
 	mesh_start(rig, RL_CONFIG());
 	id = id_of(probe);
-	request.to = id;
 	rig_tell(rig, probe, KIND_BLOCK);
 	rig_await(rig, probe->marks[MARK_NOTIFIED], 1);
-	shard = rl_actor_shard(blocked);
-	assert_int_equal(rl_actor_send(blocked, id, KIND_ASK, NULL, 0), -EPERM);
-	assert_int_equal(rl_actor_request(blocked, &request, NULL), -EPERM);
-	assert_int_equal(rl_actor_spawn_on(blocked, 0, &server, probe, NULL), -EPERM);
-	assert_int_equal(rl_actor_monitor(blocked, id, NULL), -EPERM);
-	assert_int_equal(rl_actor_link(blocked, id_of(&rig->probes[0])), -EPERM);
-	assert_int_equal(rl_actor_demonitor(blocked, monitor), -EPERM);
-	assert_int_equal(rl_actor_stop(blocked, id), -EPERM);
-	assert_int_equal(rl_actor_spawn(blocked, &server, probe, NULL), -EPERM);
-	assert_int_equal(rl_actor_reply(blocked, reply, NULL, 0), -EPERM);
-	assert_int_equal(rl_actor_register(blocked, "name", NULL), -EPERM);
-	assert_int_equal(rl_actor_unregister(blocked, "name"), -EPERM);
-	assert_int_equal(rl_timer_start(blocked, 0, 0, NULL), -EPERM);
-	assert_int_equal(rl_timer_cancel(blocked, timer), -EPERM);
-	assert_int_equal(rl_shard_send(shard, id, KIND_ASK, NULL, 0), -EPERM);
-	assert_int_equal(rl_shard_spawn(shard, &server, probe, NULL), -EPERM);
-	assert_int_equal(rl_shard_notify(shard, 0, KIND_BALL, NULL, 0), -EPERM);
+	assert_verbs_refused(id, probe);
 	assert_int_equal(sem_post(&gate), 0);
+	/* its shard answers in no handler: that one has returned */
+	assert_int_equal(
+		rl_system_spawn(rig->sys, rl_actor_id_shard(id), &rig_sink, &rig->probes[2], NULL),
+		0);
+	assert_verbs_refused(id, probe);
+	rig_tell(rig, probe, KIND_RELEASE);
 	rig_end(rig);
-	assert_int_equal(rig->stats.msgs_sent, 1);
+	assert_int_equal(rig->stats.msgs_sent, 2);
 	(void)sem_destroy(&gate);
 }
 

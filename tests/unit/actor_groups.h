@@ -11,6 +11,9 @@ int actor_messages_run(void);
 /* What is refused, and what aborts: actor_refused.c. */
 int actor_refused_run(void);
 
+/* Verbs at a wrong time, or on a wrong thread: actor_wrong.c. */
+int actor_wrong_run(void);
+
 /* Random lives against a model: actor_random.c. */
 int actor_random_run(void);
 

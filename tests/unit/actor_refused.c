@@ -9,8 +9,6 @@
 #include "unit_actors.h"
 #include "unit_memory.h"
 
-#include "net/net.h"
-
 static void
 actor_spawn_refused_leaves_nothing(void **state)
 {
@@ -135,74 +133,6 @@ actor_misused_asserts(void **state)
 	assert_true(unit_asserts(run_within_run, actor));
 }
 
-static void
-open_outside(void *arg)
-{
-	(void)!rl_conn_open(arg, "tcp://127.0.0.1:9", &bed_def, NULL, NULL, NULL);
-}
-
-static void
-send_outside(void *arg)
-{
-	(void)!rl_conn_send(arg, "x", 1);
-}
-
-static void
-consumed_outside(void *arg)
-{
-	rl_conn_consumed(arg, 0);
-}
-
-static void
-pause_outside(void *arg)
-{
-	(void)rl_conn_pause(arg);
-}
-
-static void
-resume_outside(void *arg)
-{
-	(void)rl_conn_resume(arg);
-}
-
-static void
-shutdown_write_outside(void *arg)
-{
-	(void)rl_conn_shutdown_write(arg);
-}
-
-static void
-close_outside(void *arg)
-{
-	(void)rl_conn_close(arg);
-}
-
-static void
-abort_outside(void *arg)
-{
-	(void)rl_conn_abort(arg);
-}
-
-/* For an actor without a connection most of them would answer -ENOTCONN: they don't come so far. */
-static void
-actor_verbs_outside_its_handler_assert(void **state)
-{
-	void (*const verbs[])(void *arg) = {
-		open_outside,	send_outside,		consumed_outside, pause_outside,
-		resume_outside, shutdown_write_outside, close_outside,	  abort_outside,
-	};
-	static struct net net;
-	struct rl_actor *actor = bed_spawn(NULL);
-	uint32_t i;
-
-	(void)state;
-	bed_turn();
-	bed.shard.net = &net; /* a shard of streams, without any */
-	for (i = 0; i < UNIT_COUNT(verbs); i++) {
-		assert_true(unit_dies(verbs[i], actor, SIGABRT, "self->running"));
-	}
-}
-
 /* The first of its slabs, the last, and each between. */
 static void
 actors_without_memory_at_any_place_answer_enomem(void **state)
@@ -242,7 +172,6 @@ actor_refused_run(void)
 		on_bed(actor_spawn_of_a_bad_definition_is_refused_with_a_line),
 		on_bed(actor_spawn_without_memory_for_the_state_answers_enomem),
 		on_bed(actor_misused_asserts),
-		on_bed(actor_verbs_outside_its_handler_assert),
 		cmocka_unit_test(actors_without_memory_at_any_place_answer_enomem),
 	};
 

@@ -2,7 +2,7 @@
 /*
  * Proved: START first and STOP last, each once, also for who never ran; stale ids inert in every
  *         verb, answers as the table in actor.h says, drain and cut.
- * How: by hand; with actor_messages.c, actor_refused.c and actor_random.c.
+ * How: by hand; with actor_messages.c, actor_refused.c, actor_wrong.c and actor_random.c.
  * Not: streams, the real turn.
  * Guards: pitfall 1, pitfall 2, pitfall 10, pitfall 11.
  */
@@ -434,5 +434,6 @@ main(void)
 		on_bed(actors_cut_end_all_with_the_reason),
 	};
 
-	return unit_run(tests) + actor_messages_run() + actor_refused_run() + actor_random_run();
+	return unit_run(tests) + actor_messages_run() + actor_refused_run() + actor_wrong_run() +
+	       actor_random_run();
 }
