@@ -23,6 +23,9 @@
 #include "sim_tls_hand.h"
 
 #define LINE_HANDS 6
+#define LINE_PEERS 192
+#define LINE_BYTES 16384
+#define LINE_ROOM  60 /* of them have room in the pool */
 
 static struct scene scene;
 
@@ -266,6 +269,44 @@ tls_handshakes_are_served_as_they_came(void **state)
 	scene_end();
 }
 
+/* All that they send is more than there is memory for. */
+static void
+tls_handshakes_in_line_are_evicted_for_others(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 256, .recv_buffers = 64,
+					    .recv_buffer_bytes = 1024, .recv_pool_bytes = 65536,
+					    .tls_handshake_steps_max = 1);
+	static const char junk[LINE_BYTES];
+	struct sk_sock *peers[LINE_PEERS];
+	struct hand hand;
+
+	(void)state;
+	sim_new_with(&config, 7);
+	tls_listen(NULL);
+	hand_init(&hand, scene_connect(&scene), SIM_TLS_CLIENT);
+	hand_settle(&hand);
+	for (size_t i = 0; i < LINE_PEERS; i++) {
+		peers[i] = scene_connect(&scene);
+	}
+	sim_lazy(65536); /* what was written comes at once */
+	for (size_t i = 0; i < LINE_PEERS; i++) {
+		assert_int_equal(sk_write(peers[i], junk, LINE_BYTES), LINE_BYTES);
+	}
+	hand_write(&hand, "still here");
+	hand_settle(&hand);
+	assert_string_equal(hand.text, "still here");
+	for (size_t i = 0; i < LINE_PEERS; i++) {
+		scene_close(peers[i]);
+	}
+	sim_settle();
+	assert_int_equal(scene.live, 1);
+	assert_in_range(scene.stops[RL_REASON_EVICTED], 1, LINE_PEERS - LINE_ROOM);
+	assert_int_equal(scene.stops[RL_REASON_EVICTED] + scene.stops[RL_REASON_TLS], LINE_PEERS);
+	hand_end(&hand);
+	hand_fini(&hand);
+	scene_end();
+}
+
 #define PORT 9443
 
 static struct scene opened;
@@ -462,6 +503,7 @@ main(void)
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
 		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
+		cmocka_unit_test(tls_handshakes_in_line_are_evicted_for_others),
 		cmocka_unit_test(tls_output_waits_for_the_rest_of_a_message),
 		cmocka_unit_test(tls_output_of_who_pauses_waits_for_the_message_alone),
 		cmocka_unit_test(tls_close_waits_for_the_rest_of_a_message),
