@@ -76,7 +76,7 @@ static const struct config_number config_numbers[] = {
 	{ CONFIG_NUMBER(lookups_max), 1, 65536, 256, false },
 	/* because a name server that does not answer costs one of them 5 s and more */
 	{ CONFIG_NUMBER(resolvers), 1, 16, 4, false },
-	/* because 40 MB are affordable, and a flood has to be larger than a rush */
+	/* because 400 MB at worst are affordable, and a flood has to be larger than a rush */
 	{ CONFIG_NUMBER(tls_handshakes_max), 1, ID_SLOT_MAX, 4096, false },
 	/* because one that signs takes as long as a dozen messages, and everybody else waits */
 	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 2, false },

@@ -14,6 +14,8 @@
 #include "tls/tls_info.h"
 
 #define TLS_TURN_BYTES	 (64u * 1024) /* decrypted per connection and turn */
+#define TLS_RECORD_BYTES 2048 /* that a record without plaintext weighs: a change of keys is dear */
+#define TLS_SILENT_MAX	 1024 /* records without plaintext one after the other */
 #define TLS_PROTOCOL_MAX 65536 /* that a handshake, alerts and key updates may add to the cap */
 
 int
@@ -184,18 +186,64 @@ tls_fed(struct conn *conn, uint32_t len)
 	return len > 0 && left == 0 && rli_conn_input_front(conn).len > 0;
 }
 
+/* How many records may still be begun in this turn. None: the actor runs again in the next. */
+static uint32_t
+turn_begin(struct conn *conn)
+{
+	struct conn_tls *tls = conn->tls;
+	uint32_t records = 0;
+
+	if (tls->turn_ns != conn->shard->now_ns) {
+		tls->turn_ns = conn->shard->now_ns;
+		tls->turn_bytes = 0;
+	}
+	if (tls->turn_bytes < TLS_TURN_BYTES) {
+		records = (TLS_TURN_BYTES - tls->turn_bytes) / TLS_RECORD_BYTES + 1;
+	} else {
+		rli_actor_ready(conn->actor);
+	}
+	tls->session.in_records = records;
+	return records;
+}
+
+/* Of @records some were begun, and @plain bytes came of them: of the last, if any did. */
+static void
+turn_end(struct conn *conn, uint32_t records, uint32_t plain)
+{
+	struct conn_tls *tls = conn->tls;
+	uint32_t begun = records - tls->session.in_records;
+
+	if (plain > 0) {
+		begun -= begun > 0 ? 1 : 0;
+		tls->silent = 0;
+	}
+	tls->silent += begun;
+	tls->turn_bytes += plain + begun * TLS_RECORD_BYTES;
+	tls->session.in_records = UINT32_MAX;
+	if (plain == 0 && rli_conn_input_front(conn).len > 0) {
+		rli_actor_ready(conn->actor);
+	}
+}
+
 void
 rli_conn_tls_go_on(struct conn *conn)
 {
-	enum tls_status status = TLS_WANTS;
+	uint32_t records = turn_begin(conn);
+	enum tls_status status;
+	uint32_t len;
 
-	tls_limit(conn);
-	while (status == TLS_WANTS && rli_conn_input_front(conn).len > 0) {
-		uint32_t len = tls_feed(conn);
-
-		status = rli_tls_handshake(&conn->tls->session);
-		(void)tls_fed(conn, len);
+	if (conn->state != CONN_OPEN) {
+		conn->tls->session.in_records = UINT32_MAX; /* there is no other turn */
 	}
+	tls_limit(conn);
+	do {
+		len = tls_feed(conn);
+		status = rli_tls_handshake(&conn->tls->session);
+	} while (tls_fed(conn, len) && status == TLS_WANTS);
+	if (conn->state == CONN_OPEN) {
+		turn_end(conn, records, 0);
+	}
+	conn->tls->session.in_records = UINT32_MAX;
 	rli_conn_tls_absorb(conn);
 	if (status == TLS_FAILED) {
 		rli_conn_tls_failed(conn);
@@ -309,23 +357,6 @@ rli_conn_tls_buffer(const struct conn *conn)
 	return conn->shard->net->tls_buffer;
 }
 
-/* False: this turn's share is used up; the actor runs again in the next. */
-static bool
-read_may(struct conn *conn)
-{
-	struct conn_tls *tls = conn->tls;
-
-	if (tls->turn_ns != conn->shard->now_ns) {
-		tls->turn_ns = conn->shard->now_ns;
-		tls->turn_bytes = 0;
-	}
-	if (tls->turn_bytes < TLS_TURN_BYTES) {
-		return true;
-	}
-	rli_actor_ready(conn->actor);
-	return false;
-}
-
 /* Nothing counts that is behind close_notify, and no first byte will come. */
 static void
 read_ended(struct conn *conn)
@@ -344,11 +375,12 @@ read_ended(struct conn *conn)
 uint32_t
 rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 {
+	uint32_t records = turn_begin(conn);
 	enum tls_status status;
 	size_t got = 0;
 	uint32_t len;
 
-	if (!read_may(conn)) {
+	if (records == 0) {
 		return 0;
 	}
 	tls_limit(conn);
@@ -356,14 +388,16 @@ rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max)
 		len = tls_feed(conn);
 		status = rli_tls_read(&conn->tls->session, out, max, &got);
 	} while (tls_fed(conn, len) && status == TLS_WANTS);
+	turn_end(conn, records, (uint32_t)got);
 	rli_conn_tls_absorb(conn);
 	if (status == TLS_DONE) {
-		conn->tls->turn_bytes += (uint32_t)got;
 		conn->until_ns = 0; /* the first byte has come */
 	} else if (status == TLS_ENDED) {
 		read_ended(conn);
 	} else if (status != TLS_WANTS) {
 		rli_conn_tls_failed(conn);
+	} else if (conn->tls->silent > TLS_SILENT_MAX) {
+		rli_conn_cut(conn, RL_REASON_LIMIT, -ENOBUFS);
 	}
 	return (uint32_t)got;
 }

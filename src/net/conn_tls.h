@@ -25,7 +25,8 @@ struct rl_shard;
 
 struct conn_tls {
 	uint32_t slab_link;
-	uint32_t turn_bytes; /* decrypted in the turn of turn_ns */
+	uint32_t turn_bytes; /* decrypted in the turn of turn_ns; records without any weigh, too */
+	uint32_t silent; /* records since the last byte of plaintext */
 	struct tls_session session;
 	struct chunk *plain_first; /* sent by the actor, no record yet */
 	struct chunk *plain_last;

@@ -24,6 +24,7 @@
 #define CONTEXT_GROUPS	"X25519:P-256"
 #define CONTEXT_LEVEL	2 /* 112 bits: RSA from 2,048 bits on, no SHA-1 */
 #define CONTEXT_DEPTH	5 /* certificates between a peer's and its root */
+#define CONTEXT_CHAIN	32768 /* bytes of a client's; OpenSSL takes what is announced at once */
 
 static pthread_once_t context_once = PTHREAD_ONCE_INIT;
 static int context_index = -1; /* of struct tls_context in an SSL_CTX */
@@ -307,6 +308,7 @@ context_fill_server(struct tls_context *context, const struct rl_tls_options *op
 		SSL_CTX_set_verify(ssl_ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
 				   NULL);
 	}
+	(void)SSL_CTX_set_max_cert_list(ssl_ctx, CONTEXT_CHAIN);
 	if (context->alpn_len > 0) {
 		SSL_CTX_set_alpn_select_cb(ssl_ctx, context_choose_alpn, context);
 	}

@@ -66,6 +66,9 @@ rli_tls_error_errno(const struct ssl_st *ssl)
 	if (reason == ERR_R_MALLOC_FAILURE) {
 		return -ENOMEM;
 	}
+	if (ERR_GET_LIB(error) == ERR_LIB_USER && reason == TLS_ERROR_NAME) {
+		return -EADDRNOTAVAIL;
+	}
 	if (ERR_GET_LIB(error) != ERR_LIB_SSL) {
 		return -EPROTO;
 	}
@@ -75,8 +78,8 @@ rli_tls_error_errno(const struct ssl_st *ssl)
 	switch (reason) {
 	case SSL_R_CERTIFICATE_VERIFY_FAILED:
 		return error_of_certificate(ssl);
-	case SSL_R_CALLBACK_FAILED: /* the one that looks at the name */
-		return -EADDRNOTAVAIL;
+	case SSL_R_CALLBACK_FAILED: /* of ours: it seals tickets, and binds sessions to names */
+		return -EIO;
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		return -EKEYREJECTED;
 	case SSL_R_UNSUPPORTED_PROTOCOL:

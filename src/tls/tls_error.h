@@ -13,6 +13,9 @@ struct ssl_st;
 
 #define TLS_ERROR_TEXT_MAX 120
 
+/* Raised by us in ERR_LIB_USER: nobody here has the name that the peer asked for. */
+#define TLS_ERROR_NAME 1
+
 /* Before a call. */
 void rli_tls_error_clear(void);
 
@@ -26,6 +29,7 @@ const char *rli_tls_error_text(char text[TLS_ERROR_TEXT_MAX]);
  *	-ECONNABORTED     the peer sent a fatal alert
  *	-EPROTONOSUPPORT  no version, cipher, group or application protocol in common
  *	-EADDRNOTAVAIL    no certificate for the name that the peer asked for
+ *	-EIO              OpenSSL could not make what it wanted to, for want of random numbers, say
  *	-ENOMEM
  *	-EPROTO           anything else that is no TLS, or not as it should be
  */

@@ -103,6 +103,25 @@ bio_write(BIO *bio, const char *data, size_t len, size_t *written)
 	return 1;
 }
 
+/* Before OpenSSL sees it, which takes the announced memory first. False: that ends the session. */
+static bool
+session_looks(struct tls_session *session, size_t len)
+{
+	static const char decode_error[] = { 21, 3, 3, 0, 2, 2, 50 };
+	BIO *bio = SSL_get_wbio(session->ssl);
+	size_t written;
+
+	if (session->hello.done && SSL_version(session->ssl) != TLS1_3_VERSION) {
+		session->hello.over = true; /* there is no second one */
+	}
+	if (rli_tls_hello_look(&session->hello, session->in, len)) {
+		return true;
+	}
+	(void)bio_write(bio, decode_error, sizeof(decode_error), &written);
+	session->error = -EPROTO;
+	return false;
+}
+
 static int
 bio_read(BIO *bio, char *out, size_t len, size_t *got)
 {
@@ -110,9 +129,18 @@ bio_read(BIO *bio, char *out, size_t len, size_t *got)
 	size_t bytes = len < session->in_len ? len : session->in_len;
 
 	BIO_clear_retry_flags(bio);
+	if (len <=
+	    SSL3_RT_HEADER_LENGTH) { /* or the last few bytes of a record, which is as good */
+		bytes = session->in_records > 0 ? bytes : 0;
+		session->in_records -= bytes > 0 ? 1 : 0;
+	}
 	*got = bytes;
 	if (bytes == 0) {
 		BIO_set_retry_read(bio);
+		return 0;
+	}
+	if (!session->ready && !session->hello.over && !session_looks(session, bytes)) {
+		*got = 0;
 		return 0;
 	}
 	memcpy(out, session->in, bytes);
@@ -171,7 +199,9 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 	BIO *bio;
 	int rc = 0;
 
-	*session = (struct tls_session){ .pool = pool, .out_max = UINT32_MAX };
+	*session = (struct tls_session){ .pool = pool,
+					 .out_max = UINT32_MAX,
+					 .in_records = UINT32_MAX };
 	(void)pthread_once(&session_once, session_method_init); /* it can't fail */
 	rli_tls_error_clear();
 	session->ssl = SSL_new(context->ssl_ctx);
@@ -187,6 +217,7 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 			SSL_set_accept_state(session->ssl);
 		} else {
 			SSL_set_connect_state(session->ssl);
+			session->hello.over = true;
 			rc = session_expect(session->ssl, server_name);
 		}
 	}

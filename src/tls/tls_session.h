@@ -17,6 +17,7 @@
 
 #include "shard/chunk.h"
 #include "tls/tls_context.h"
+#include "tls/tls_hello.h"
 #include "tls/tls_store.h"
 
 #define TLS_PLAIN_MAX	 16384 /* bytes in a record */
@@ -27,7 +28,7 @@ struct ssl_st;
 
 enum tls_status {
 	TLS_DONE,
-	TLS_WANTS, /* all that was fed is taken, and it wants more */
+	TLS_WANTS, /* all that was fed is taken, or in_records are, and it wants more */
 	TLS_ENDED, /* the peer said close_notify: nothing comes any more */
 	TLS_NO_ROOM, /* no chunk for the record: nothing was made, try again when there is one */
 	TLS_FAILED, /* for good: see error; an alert may wait among the records */
@@ -40,6 +41,8 @@ struct tls_session {
 	/* fed and not taken yet; set around each call that reads */
 	const uint8_t *in;
 	size_t in_len;
+	uint32_t
+		in_records; /* so many may be begun; then what is fed is left, and more is wanted */
 
 	/* made and not taken yet; from out_at on there is room */
 	struct chunk *out_first;
@@ -49,6 +52,7 @@ struct tls_session {
 	uint32_t out_room;
 	uint32_t out_max; /* what the protocol itself may make: more ends the session */
 
+	struct tls_hello hello; /* a server's: what of it was looked at */
 	struct tls_place place; /* a client's: where sessions come from, and go to */
 	uint64_t proved_ns; /* when the session that it offers was verified */
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -122,6 +123,7 @@ sni_hello(SSL *ssl, int *alert, void *arg)
 	if (sni->refuses && bound.name[0] != '\0' &&
 	    rli_tls_names_find(&sni->names, bound.name) == TLS_NAMES_NONE) {
 		*alert = SSL_AD_UNRECOGNIZED_NAME;
+		ERR_raise(ERR_LIB_USER, TLS_ERROR_NAME);
 		return SSL_CLIENT_HELLO_ERROR;
 	}
 	memcpy(bound.binding, sni->binding, sizeof(bound.binding));

@@ -74,6 +74,35 @@ tls_of_something_else_is_an_alert_and_a_reason(void **state)
 	rig_end(rig);
 }
 
+/* No alert for HTTP, which would not understand it; the end is clean. */
+static void
+tls_of_plain_http_or_an_endless_hello_is_an_end_and_a_reason(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t alert[7];
+	int fd;
+
+	rig_start(rig, RL_CONFIG());
+	tls_listen(rig, &rig_echo);
+	fd = raw_dial(rig);
+	client_send_text(fd, "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+	client_expect_fin(fd);
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 1);
+	assert_int_equal(rig->probes[0].error, -EPROTO);
+
+	fd = raw_dial(rig);
+	client_send_text(fd, "\x16\x03\x01\x40"); /* then nine bytes that want 128 KiB */
+	assert_int_equal(send(fd, "\0\1\2\1\x3c", 5, MSG_NOSIGNAL), 5);
+	client_recv(fd, alert, sizeof(alert));
+	assert_int_equal(alert[6], SSL_AD_DECODE_ERROR);
+	client_expect_fin(fd);
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TLS], 2);
+	assert_int_equal(rig->probes[0].opens, 0);
+	rig_end(rig);
+}
+
 static void
 tls_record_that_was_tampered_with_ends_the_connection(void **state)
 {
@@ -381,6 +410,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		rig_case(tls_fin_without_close_notify_is_truncation),
 		rig_case(tls_of_something_else_is_an_alert_and_a_reason),
+		rig_case(tls_of_plain_http_or_an_endless_hello_is_an_end_and_a_reason),
 		rig_case(tls_record_that_was_tampered_with_ends_the_connection),
 		rig_case(tls_leftover_does_not_come_again_after_the_stream_failed),
 		rig_case(tls_handshake_that_takes_too_long_is_cut),

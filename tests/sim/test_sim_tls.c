@@ -2,7 +2,8 @@
 /*
  * Proved: what the connection under TLS does where a script has to say when: a change of keys
  * behind close_notify, the end with and without it, a host without memory for a record, a handshake
- * that stops, many that wait for each other, a message of the protocol's that has only begun.
+ * that stops, many that wait for each other, a message of the protocol's that has only begun, and
+ * too many of them.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
  * Not proved: what any sequence of such things does, which is for the seeds (sim --tls).
  */
@@ -307,6 +308,78 @@ tls_handshakes_in_line_are_evicted_for_others(void **state)
 	scene_end();
 }
 
+#define UPDATES 600 /* less than the bound on them */
+
+static void
+hand_flood(struct hand *hand, uint32_t updates)
+{
+	for (uint32_t i = 0; i < updates; i++) {
+		sim_tls_update(&hand->tls, false);
+		sim_tls_shake(&hand->tls);
+	}
+}
+
+static int
+listens(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)on;
+	(void)self;
+	return msg->kind == RL_MSG_EOF ? RL_ACTOR_STOP : 0;
+}
+
+/* A change of keys costs more than many a message, and has no plaintext. */
+static void
+tls_changes_of_keys_leave_turns_to_others(void **state)
+{
+	struct hand flood;
+	struct hand other;
+	uint64_t turns;
+
+	(void)state;
+	tls_begin(&flood, listens);
+	hand_init(&other, scene_connect(&scene), SIM_TLS_CLIENT);
+	hand_settle(&other);
+	hand_flood(&flood, UPDATES / 2);
+	hand_write(&flood, "flood");
+	hand_write(&other, "other, ");
+	turns = sim_turns();
+	(void)hand_move(&flood);
+	(void)hand_move(&other);
+	assert_false(sim_tls_has_output(&flood.tls));
+	sim_settle();
+	assert_string_equal(scene.text, "other, flood");
+	assert_true(sim_turns() - turns > UPDATES / 80);
+	hand_end(&other);
+	hand_end(&flood);
+	assert_int_equal(scene.stops[RL_REASON_PEER_FIN], 2);
+	hand_fini(&other);
+	tls_finish(&flood);
+}
+
+static void
+tls_changes_of_keys_without_end_are_too_many(void **state)
+{
+	struct hand hand;
+
+	(void)state;
+	tls_begin(&hand, listens);
+	for (int i = 0; i < 3; i++) {
+		hand_flood(&hand, UPDATES);
+		hand_write(&hand, "a"); /* a byte forgives all */
+		hand_settle(&hand);
+	}
+	assert_int_equal(scene.bytes, 3);
+	assert_int_equal(scene.live, 1);
+	for (int i = 0; i < 3; i++) {
+		hand_flood(&hand, UPDATES);
+		hand_settle(&hand);
+	}
+	assert_int_equal(scene.live, 0);
+	assert_int_equal(scene.stop_reason, RL_REASON_LIMIT);
+	assert_int_equal(sim_stats().closed[RL_REASON_LIMIT], 1);
+	tls_finish(&hand);
+}
+
 #define PORT 9443
 
 static struct scene opened;
@@ -504,6 +577,8 @@ main(void)
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
 		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
 		cmocka_unit_test(tls_handshakes_in_line_are_evicted_for_others),
+		cmocka_unit_test(tls_changes_of_keys_leave_turns_to_others),
+		cmocka_unit_test(tls_changes_of_keys_without_end_are_too_many),
 		cmocka_unit_test(tls_output_waits_for_the_rest_of_a_message),
 		cmocka_unit_test(tls_output_of_who_pauses_waits_for_the_message_alone),
 		cmocka_unit_test(tls_close_waits_for_the_rest_of_a_message),

@@ -256,20 +256,23 @@ session_fed_a_tampered_record_fails_and_says_so(void **state)
 }
 
 static void
-session_fed_something_else_fails_with_an_alert(void **state)
+session_fed_something_else_fails_and_tells_whom_it_may(void **state)
 {
 #define TEXT(text) text, sizeof(text) - 1
 	static const struct {
 		const char *text;
 		size_t len;
+		int alert; /* 0: none, for who would not understand it */
 	} rows[] = {
-		{ TEXT("GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
-		{ TEXT("SSH-2.0-OpenSSH_9.2\r\n") },
-		{ TEXT("\x16\x03\x01\xff\xff and longer than any record") },
-		{ TEXT("\x16\x03\x01\x00\x07\x02\x00\x00\x03 no") }, /* not a ClientHello */
-		{ TEXT("\x17\x03\x03\x00\x05 data") },
+		{ TEXT("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 0 },
+		{ TEXT("SSH-2.0-OpenSSH_9.2\r\n"), 0 },
+		{ TEXT("\x16\x03\x01\xff\xff and longer than any record"), SSL_AD_RECORD_OVERFLOW },
+		/* not a ClientHello */
+		{ TEXT("\x16\x03\x01\x00\x07\x02\x00\x00\x03 no"), SSL_AD_UNEXPECTED_MESSAGE },
+		{ TEXT("\x17\x03\x03\x00\x05 data"), SSL_AD_UNEXPECTED_MESSAGE },
 	};
 #undef TEXT
+	uint32_t bytes;
 
 	(void)state;
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
@@ -277,6 +280,46 @@ session_fed_something_else_fails_with_an_alert(void **state)
 		rli_tls_feed(&pair.ends[SERVER], (const uint8_t *)rows[i].text, rows[i].len);
 		assert_int_equal(rli_tls_handshake(&pair.ends[SERVER]), TLS_FAILED);
 		assert_int_equal(pair.ends[SERVER].error, -EPROTO);
+		assert_true(pair.ends[SERVER].said); /* nothing follows */
+		bytes = pair_send(SERVER);
+		assert_int_equal(bytes > 0 ? pair.wires[SERVER].data[bytes - 1] : 0, rows[i].alert);
+		pair_fini();
+	}
+}
+
+/* A ClientHello of more than 16 KiB; OpenSSL would take the memory before a byte of it came. */
+static void
+session_of_an_endless_hello_fails_at_once(void **state)
+{
+	static const uint8_t hello[] = { 22, 3, 1, 0x40, 0, 1, 2, 1, 0x3c };
+	static const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, SSL_AD_DECODE_ERROR };
+	struct rl_tls_options server = server_options();
+	struct rl_tls_options client = client_options();
+
+	(void)state;
+	pair_init();
+	rli_tls_feed(&pair.ends[SERVER], hello, sizeof(hello));
+	assert_int_equal(rli_tls_handshake(&pair.ends[SERVER]), TLS_FAILED);
+	assert_int_equal(pair.ends[SERVER].error, -EPROTO);
+	assert_int_equal(pair_send(SERVER), sizeof(alert));
+	assert_memory_equal(pair.wires[SERVER].data, alert, sizeof(alert));
+	pair_fini();
+
+	/* the one that follows a wish for another group, behind a change of ciphers that is none */
+	for (int good = 0; good < 2; good++) {
+		pair_init_with(&server, &client, TLS_CERTS_NAME);
+		assert_int_equal(SSL_set1_groups_list(pair.ends[CLIENT].ssl, "P-384:P-256"), 1);
+		assert_int_equal(pair_step(CLIENT, 0), TLS_WANTS);
+		assert_int_equal(pair_step(SERVER, WIRE_MAX), TLS_WANTS);
+		assert_int_equal(pair_step(CLIENT, WIRE_MAX), TLS_WANTS);
+		assert_int_equal(pair.wires[CLIENT].data[pair.wires[CLIENT].start + 6 + 5], 1);
+		if (!good) {
+			pair.wires[CLIENT].data[pair.wires[CLIENT].start + 6 + 5 + 1] = 2;
+			assert_int_equal(pair_step(SERVER, 6 + 5 + 4), TLS_FAILED);
+			assert_int_equal(pair.ends[SERVER].error, -EPROTO);
+		} else {
+			assert_int_equal(pair_handshake(1), TLS_DONE);
+		}
 		pair_fini();
 	}
 }
@@ -593,7 +636,8 @@ main(void)
 		cmocka_unit_test(session_of_a_full_record_makes_one),
 		cmocka_unit_test(session_reads_a_record_in_parts),
 		cmocka_unit_test(session_fed_a_tampered_record_fails_and_says_so),
-		cmocka_unit_test(session_fed_something_else_fails_with_an_alert),
+		cmocka_unit_test(session_fed_something_else_fails_and_tells_whom_it_may),
+		cmocka_unit_test(session_of_an_endless_hello_fails_at_once),
 		cmocka_unit_test(session_end_is_told_apart_from_silence),
 		cmocka_unit_test(session_without_room_makes_nothing_and_goes_on_later),
 		cmocka_unit_test(session_that_may_say_no_more_fails),
