@@ -58,6 +58,7 @@ struct guest {
 static struct server server;
 static struct guest crowd[CROWD_MAX];
 static uint32_t crowd_count;
+static bool crowd_skipped; /* this machine can't have it: the test must not pass */
 
 /* What it writes to stdout up to the first newline. */
 static void
@@ -222,22 +223,34 @@ talker_say(struct talker *talker, const char *text, const char *answer)
 	talker_await(talker, answer);
 }
 
-/* As many as the descriptors allow, whole rooms. */
+/* Whole rooms. */
 static uint32_t
 crowd_size(void)
 {
 	const char *text = getenv("RL_TEST_CLIENTS");
 	uint32_t count = text != NULL ? (uint32_t)strtoul(text, NULL, 10) : CROWD_MAX;
+
+	count = count < CROWD_MAX ? count : CROWD_MAX;
+	return count - count % CROWD_ROOM;
+}
+
+/* Descriptors for all of them, here and in the server, which inherits the limit. */
+static bool
+crowd_is_allowed(void)
+{
+	rlim_t need = crowd_size() + CROWD_FDS_SPARE;
 	struct rlimit limit;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	limit.rlim_cur = limit.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	if (count + CROWD_FDS_SPARE > limit.rlim_max) {
-		count = (uint32_t)limit.rlim_max - CROWD_FDS_SPARE;
+	if (need <= limit.rlim_max) {
+		return true;
 	}
-	count = count < CROWD_MAX ? count : CROWD_MAX;
-	return count - count % CROWD_ROOM;
+	print_error("%u clients need a hard RLIMIT_NOFILE of %llu, and it is %llu (ulimit -Hn); "
+		    "RL_TEST_CLIENTS says how many\n",
+		    crowd_size(), (unsigned long long)need, (unsigned long long)limit.rlim_max);
+	return false;
 }
 
 /* A line of the guest's: of any length, so that it takes from one message to all that it can. */
@@ -367,6 +380,10 @@ crowd_sees_every_line_in_order(void **state)
 	uint32_t i;
 
 	(void)state;
+	if (!crowd_is_allowed()) {
+		crowd_skipped = true;
+		skip();
+	}
 	server_start("262144", NULL);
 	crowd_arrive();
 	crowd_listen(guest_has_joined);
@@ -520,5 +537,7 @@ main(void)
 		chat_case(room_that_is_full_says_so),
 	};
 
-	return rig_run("chat", tests);
+	int rc = rig_run("chat", tests);
+
+	return rc == 0 && crowd_skipped ? RIG_SKIPPED : rc;
 }
