@@ -12,6 +12,9 @@
  * and asks for no more before RL_MSG_WRITABLE; bytes that stdout has no room for it does not
  * consume, so that in the end the server is held back.
  *
+ * With --resume a connection that says nothing comes first. Over TLS it leaves behind a session,
+ * which the one that follows resumes: `"tls_resumed":1` in --stats.
+ *
  * When stdin ends, so does our half of the connection; the program ends when the server's half
  * does. Exit code: 0 after that, or a SIGTERM, 1 if the connection failed (one line on stderr
  * says why), 2 wrong usage.
@@ -35,8 +38,28 @@ struct run {
 	enum rl_reason reason;
 	int error;
 	bool refused; /* the URL */
+	bool resume;
 	bool all_sent;
 };
+
+static void
+run_end(struct run *run, enum rl_reason reason, int error)
+{
+	run->reason = reason;
+	run->error = error;
+	console_end(&run->console);
+}
+
+static void
+run_open(struct run *run, struct rl_actor *self, const struct rl_actor_def *def)
+{
+	int rc = rl_conn_open(self, run->url, def, run, run->conn, NULL);
+
+	if (rc != 0) {
+		run->refused = rc == -EINVAL;
+		run_end(run, RL_REASON_FAILURE, rc);
+	}
+}
 
 struct client {
 	struct run *run;
@@ -102,9 +125,7 @@ client_receive(struct rl_actor *self, const struct rl_msg *msg)
 	case RL_MSG_EOF:
 		return RL_ACTOR_STOP;
 	case RL_MSG_STOP:
-		client->run->reason = msg->stop.reason;
-		client->run->error = msg->stop.error;
-		console_end(&client->run->console);
+		run_end(client->run, msg->stop.reason, msg->stop.error);
 		return 0;
 	default:
 		return RL_ACTOR_UNHANDLED;
@@ -117,6 +138,42 @@ static const struct rl_actor_def client_def = {
 	.state_size = sizeof(struct client),
 };
 
+struct scout {
+	struct run *run;
+};
+
+/* Opens, ends, and has the client follow. */
+static int
+scout_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct scout *scout = rl_actor_state(self);
+
+	switch (msg->kind) {
+	case RL_MSG_START:
+		scout->run = msg->start.arg;
+		return 0;
+	case RL_MSG_OPEN:
+		return rl_conn_shutdown_write(self);
+	case RL_MSG_EOF:
+		return RL_ACTOR_STOP;
+	case RL_MSG_STOP:
+		if (msg->stop.reason == RL_REASON_PEER_FIN) {
+			run_open(scout->run, self, &client_def);
+		} else {
+			run_end(scout->run, msg->stop.reason, msg->stop.error);
+		}
+		return 0;
+	default:
+		return RL_ACTOR_UNHANDLED;
+	}
+}
+
+static const struct rl_actor_def scout_def = {
+	.name = "scout",
+	.receive = scout_receive,
+	.state_size = sizeof(struct scout),
+};
+
 /* Connections are opened by actors; this one has nothing else to do. */
 static int
 opener_receive(struct rl_actor *self, const struct rl_msg *msg)
@@ -127,12 +184,7 @@ opener_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return RL_ACTOR_UNHANDLED;
 	}
 	run = msg->start.arg;
-	run->error = rl_conn_open(self, run->url, &client_def, run, run->conn, NULL);
-	if (run->error != 0) {
-		run->reason = RL_REASON_FAILURE;
-		run->refused = run->error == -EINVAL;
-		console_end(&run->console);
-	}
+	run_open(run, self, run->resume ? &scout_def : &client_def);
 	return RL_ACTOR_STOP;
 }
 
@@ -189,16 +241,35 @@ run_client(struct run *run, const struct options *options)
 	return run_verdict(run) | failed;
 }
 
+struct flags {
+	struct tls_flags tls; /* the first */
+	bool resume;
+};
+
+static void
+flags_apply_resume(void *arg, const char *flag, const char *text)
+{
+	(void)flag;
+	(void)text;
+	((struct flags *)arg)->resume = true;
+}
+
 int
 main(int argc, char **argv)
 {
-	static struct tls_flags tls = TLS_FLAGS_INIT;
-	static const struct options_flag flags[] = { TLS_FLAGS_CLIENT, { NULL, NULL, NULL, NULL } };
+	static struct flags flags = { .tls = TLS_FLAGS_INIT };
+	static const struct options_flag known[] = {
+		TLS_FLAGS_CLIENT,
+		{ "resume", NULL,
+		  "tls: a connection that says nothing comes first, its session is used",
+		  flags_apply_resume },
+		{ NULL, NULL, NULL, NULL },
+	};
 	static const struct options_spec spec = {
 		.summary = "Send stdin to a server, and print what it answers.",
 		.role = OPTIONS_CONNECTS,
-		.flags = flags,
-		.arg = &tls,
+		.flags = known,
+		.arg = &flags,
 	};
 	/* One connection needs one shard, and who types may take a while. */
 	struct options options = { .config = RL_CONFIG(.shards = 1, .idle_timeout_ns = -1) };
@@ -206,6 +277,7 @@ main(int argc, char **argv)
 
 	options_parse(&options, &spec, argc, argv);
 	run.url = options.urls[0];
-	run.conn = tls_flags_options(&tls, run.url);
+	run.conn = tls_flags_options(&flags.tls, run.url);
+	run.resume = flags.resume;
 	return run_client(&run, &options);
 }

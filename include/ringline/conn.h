@@ -124,6 +124,9 @@ enum rl_conn_deadline {
  * that others wait behind gets an even share of what is left of it, 2 s at most. The reason of a
  * failure is the last address's.
  *
+ * TCP lets a socket connect to itself: to a port of this machine where nobody listens and which the
+ * kernel picks for this end (net.ipv4.ip_local_port_range). Let servers listen below that range.
+ *
  * @param self     The actor whose handler is running.
  * @param url      tcp://HOST:PORT or tls://HOST:PORT, HOST an address or a name, or unix:/path,
  *                 unix:@abstract.

@@ -23,7 +23,8 @@ RL_BEGIN_DECLS
  * RL_MSG_REPLY_FAILED: -EEXIST (it is taken, be it by this actor), -ENOBUFS (the name's home shard
  * knows of names_max names, or there is no memory for one more), -EAGAIN (the home shard's
  * requests_max is reached). An actor may have several names; they are free again when it ends.
- * Cancelling the request gives the name back.
+ * Cancelling the request gives the name back. Names are looked up through a hash without a secret:
+ * don't let peers choose thousands of them.
  *
  * @param self     The actor whose handler is running.
  * @param name     1 to RL_ACTOR_NAME_MAX bytes and a final zero.

@@ -41,7 +41,10 @@ enum rl_reason {
 	RL_REASON_TIMEOUT_HANDSHAKE,
 	/** An outbound connection was not made within its deadline. */
 	RL_REASON_TIMEOUT_CONNECT,
-	/** The peer took no byte of the output for stall_timeout_ns. */
+	/**
+	 * The peer took no byte of the output for stall_timeout_ns; or, with TLS, output waited so
+	 * long for the rest of a message of the protocol's.
+	 */
 	RL_REASON_TIMEOUT_STALL,
 	/** The peer did not answer our FIN within linger_timeout_ns. */
 	RL_REASON_TIMEOUT_LINGER,

@@ -155,7 +155,8 @@ RL_EXPORT RL_MUST_CHECK int rl_shard_spawn(struct rl_shard *shard, const struct 
  * Ownership: copies @p data.
  * Cost:      as rl_actor_send().
  * Returns:   0
- *            -EINVAL, -EMSGSIZE, -ENOENT, -EAGAIN, -ENOBUFS, -ESHUTDOWN  as rl_actor_send()
+ *            -EINVAL, -EMSGSIZE, -ENOENT, -EAGAIN, -ENOBUFS, -ESHUTDOWN, -EPERM  as
+ *            rl_actor_send()
  */
 RL_EXPORT RL_MUST_CHECK int rl_shard_send(struct rl_shard *shard, rl_actor_id to, uint32_t kind,
 					  const void *data, size_t len);

@@ -162,6 +162,9 @@ conn_deliver_next(struct conn *conn)
 	if (conn->state != CONN_OPEN) {
 		return false;
 	}
+	if (conn_is_held_up(conn)) {
+		rli_conn_mark(conn); /* what came may be what its output waits for */
+	}
 	if (!conn->opened) {
 		if (conn->tls != NULL && !rli_conn_tls_shake(conn)) {
 			return false;

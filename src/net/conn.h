@@ -13,6 +13,7 @@
  *	conn_open.c      outbound: checked, looked up
  *	conn_connect.c   outbound: connected, to one address after the other
  *	conn_tls.c       TLS between the stream and the actor, where there is TLS
+ *	conn_line.c      its handshakes, a few steps a turn
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.
@@ -351,6 +352,20 @@ static inline bool
 conn_is_shaking(const struct conn *conn)
 {
 	return conn->tls != NULL && !conn->tls->session.ready;
+}
+
+/* Its handshake has a step to do, in one of the turns after the next. */
+static inline bool
+conn_is_in_line(const struct conn *conn)
+{
+	return conn->tls != NULL && list_is_linked(&conn->tls->waiting);
+}
+
+/* TLS, and output waits for the rest of a message that has begun to come. */
+static inline bool
+conn_is_held_up(const struct conn *conn)
+{
+	return conn->tls != NULL && conn->tls->held_up;
 }
 
 /* conn_open.c */

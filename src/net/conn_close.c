@@ -136,7 +136,13 @@ rli_conn_close_begin(struct conn *conn)
 			conn->state != CONN_CONNECTING && !conn->is_unix && conn->input_error == 0;
 		conn->state = CONN_CANCELLING;
 	}
+	if (conn->tls != NULL) {
+		rli_conn_line_leave(conn);
+	}
 	rli_conn_send_forget(conn);
+	if (conn->state == CONN_FLUSHING && conn->tls != NULL && conn->tls->session.halfway) {
+		rli_conn_tls_go_on(conn); /* or there would be no close_notify */
+	}
 	rli_conn_recv_discard(conn);
 	rli_conn_mark(conn);
 }

@@ -80,6 +80,10 @@ deadline_earliest(const struct conn *conn)
 				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
 				  RL_REASON_TIMEOUT_STALL);
 		deadline_consider(&earliest, rli_conn_overdue_ns(conn), RL_REASON_TIMEOUT_OUTPUT);
+	} else if (conn_is_held_up(conn) && conn->state <= CONN_FLUSHING) {
+		deadline_consider(&earliest,
+				  conn_deadline_after(conn->send_since_ns, conn->stall_ms),
+				  RL_REASON_TIMEOUT_STALL);
 	}
 	if (conn_is_shaking(conn) && conn->state == CONN_OPEN) {
 		if (conn->until_ns != 0) {
@@ -182,9 +186,9 @@ rli_conn_deadline_due(struct timer *timer)
 		rli_conn_deadline_by(conn, earliest.at_ns);
 		return;
 	}
-	if (earliest.reason == RL_REASON_TIMEOUT_STALL ||
-	    earliest.reason == RL_REASON_TIMEOUT_OUTPUT ||
-	    (earliest.reason == RL_REASON_TIMEOUT_IDLE && conn->send.state == OP_ARMED)) {
+	if (conn->send.state == OP_ARMED && (earliest.reason == RL_REASON_TIMEOUT_STALL ||
+					     earliest.reason == RL_REASON_TIMEOUT_OUTPUT ||
+					     earliest.reason == RL_REASON_TIMEOUT_IDLE)) {
 		/*
 		 * Bytes that were taken are progress, but of a send in flight only the kernel knows
 		 * how many: the flush cancels it, and its result decides (rli_conn_looked()).

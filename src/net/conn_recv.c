@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Receiving: the kernel's side of input. Invariants: a receive is in flight only while nothing has
- * arrived; a connection that is paused holds no ring buffer after the flush; each lent buffer goes
- * home exactly once. What the actor gets of it is conn_input.c's.
+ * arrived; a connection that is paused, or a handshake in line, holds no ring buffer after the
+ * flush; each lent buffer goes home exactly once. What the actor gets of it is conn_input.c's.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,7 +29,7 @@ recv_is_wanted(const struct conn *conn)
 	if (conn->state != CONN_OPEN) {
 		return conn->state == CONN_FLUSHING || conn->state == CONN_LINGERING;
 	}
-	return (!conn->paused && !conn->again) || conn_is_shaking(conn);
+	return (!conn->paused && !conn->again) || conn_is_shaking(conn) || conn_is_held_up(conn);
 }
 
 /*
@@ -135,7 +135,7 @@ recv_save(struct conn *conn, uint16_t id)
 	return copied;
 }
 
-/* Paused: nothing that is held keeps a buffer of the ring that all share. */
+/* Paused, or in line: nothing that is held keeps a buffer of the ring that all share. */
 static void
 recv_hold(struct conn *conn)
 {
@@ -159,13 +159,19 @@ recv_hold(struct conn *conn)
 static bool
 recv_cancel(struct conn *conn)
 {
-	if (conn->recv.state == OP_ARMED) {
-		counters_add(&conn->shard->counters, pauses, 1);
-	}
 	if (conn->arrived_first == NULL) { /* else it is among the hoards */
 		list_remove(&conn->parked);
 	}
 	return rli_op_cancel(conn->shard, &conn->recv);
+}
+
+static bool
+recv_pause(struct conn *conn)
+{
+	if (conn->recv.state == OP_ARMED) {
+		counters_add(&conn->shard->counters, pauses, 1);
+	}
+	return recv_cancel(conn);
 }
 
 /*
@@ -195,21 +201,26 @@ recv_flush_held(struct conn *conn)
 		return false;
 	}
 	recv_hold(conn);
-	return recv_cancel(conn);
+	return recv_pause(conn);
 }
 
 bool
 rli_conn_recv_flush(struct conn *conn)
 {
-	bool held = rli_conn_recv_is_held(conn);
+	bool held = rli_conn_recv_is_held(conn) && !conn_is_held_up(conn);
 
 	if (conn->held && !held) {
 		recv_set_held(conn, false);
+	}
+	if (conn_is_in_line(conn) && !RL_MUTANT(TLS_LINE_KEEPS_BUFFERS)) {
+		recv_hold(conn);
+		return recv_cancel(conn);
 	}
 	if (!recv_is_wanted(conn)) {
 		/* also when input is over: what is left of it must not keep the shard's buffers */
 		if (conn->state == CONN_OPEN && (conn->paused || conn->again || held)) {
 			recv_hold(conn);
+			return recv_pause(conn);
 		}
 		return recv_cancel(conn);
 	}
@@ -260,6 +271,9 @@ recv_slice(struct conn *conn, uint16_t id, uint32_t len)
 	rli_bufring_lend(bufring, id, len);
 	if (conn->state != CONN_OPEN || conn->actor->life == ACTOR_ENDING || len == 0 ||
 	    conn->eof_seen) {
+		if (conn->tls != NULL) {
+			rli_conn_tls_late(conn, rli_bufring_data(bufring, id), len);
+		}
 		counters_add(&conn->shard->counters, bytes_discarded, len);
 		if (!RL_MUTANT(BUFFER_LEAKED)) {
 			rli_bufring_return(bufring, id);

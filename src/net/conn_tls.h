@@ -36,6 +36,8 @@ struct conn_tls {
 	uint32_t handshake_ms; /* its deadline; DEADLINE_NONE is none */
 	bool begun; /* a client has said hello */
 	bool shaking; /* counted in net->tls_shaking */
+	bool called; /* first in line: a step is promised; counted in net->tls_called */
+	bool held_up; /* output waits for the rest of a message of the peer's */
 };
 
 /* What opened connections with the same options share; read when the first of them is opened. */
@@ -62,9 +64,6 @@ void rli_conn_tls_rotate(struct rl_shard *shard);
 /* Before RL_MSG_OPEN: a step of the handshake. True when it is done. */
 bool rli_conn_tls_shake(struct conn *conn);
 
-/* The next turn's steps go to those that have waited longest. */
-void rli_conn_tls_turn(struct rl_shard *shard);
-
 /* For RL_MSG_OPEN. False: the end was decided instead. */
 bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
 
@@ -74,8 +73,16 @@ bool rli_conn_tls_info(struct conn *conn, struct rl_tls_info *info);
  */
 uint32_t rli_conn_tls_read(struct conn *conn, uint8_t *out, uint32_t max);
 
+/* The stream can't go on: session.error says why. */
+void rli_conn_tls_failed(struct conn *conn);
+
 /* Where one delivery is decrypted to: TLS_PLAIN_MAX bytes that all connections share. */
 uint8_t *rli_conn_tls_buffer(const struct conn *conn);
+
+/* conn_tls_send.c */
+
+/* What the session made goes behind the output. */
+void rli_conn_tls_absorb(struct conn *conn);
 
 /* Queue plaintext. False: no memory, and nothing was queued. */
 bool rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len);
@@ -90,10 +97,32 @@ void rli_conn_tls_flush(struct conn *conn);
 /* Forget what is queued. */
 void rli_conn_tls_discard(struct conn *conn);
 
+/*
+ * While output is held up, input is received and looked at whatever the actor thinks of it, up to
+ * the message's end. Behind the decision to end: the last that is wanted of what was received, and
+ * of what still comes.
+ */
+void rli_conn_tls_go_on(struct conn *conn);
+void rli_conn_tls_late(struct conn *conn, const uint8_t *data, uint32_t len);
+
 /* FIN may leave: close_notify has been queued, or never will be. */
 bool rli_conn_tls_may_shut(const struct conn *conn);
 
 /* Chunks came home, or @retry: those that had no room for a record try again. */
 void rli_conn_tls_feed(struct rl_shard *shard, bool retry);
+
+/* conn_line.c: handshakes that have a step to do */
+
+/* It may do one in this turn; it is accounted for. */
+bool rli_conn_line_may(struct conn *conn);
+
+/* Else it waits, and its input too, out of the ring's buffers (rli_conn_recv_flush()). */
+void rli_conn_line_join(struct conn *conn);
+
+/* It does its step now, or never will. */
+void rli_conn_line_leave(struct conn *conn);
+
+/* The next turn's steps go to those that have waited longest. */
+void rli_conn_line_turn(struct rl_shard *shard);
 
 #endif

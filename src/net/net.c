@@ -141,7 +141,7 @@ rli_net_flush(struct rl_shard *shard)
 	bool done = true;
 	size_t home_bytes = net->home_bytes;
 
-	rli_conn_tls_turn(shard);
+	rli_conn_line_turn(shard);
 	if (!list_is_empty(&net->tls_starved)) {
 		rli_conn_tls_feed(shard, false);
 	}

@@ -63,7 +63,8 @@ struct net {
 	uint8_t *
 		tls_buffer; /* where one delivery is decrypted to; NULL before the first needs it */
 	uint32_t tls_shaking; /* handshakes under way */
-	uint32_t tls_steps; /* of handshakes, in this turn */
+	uint32_t tls_steps; /* of handshakes in this turn, done or promised */
+	uint32_t tls_called; /* handshakes that were promised one, and have not run yet */
 	struct tls_tickets *tls_tickets; /* the system's */
 	struct tls_store tls_store;
 	struct timer tickets_timer; /* armed on the first shard only */

@@ -256,6 +256,7 @@ session_failed(struct tls_session *session, int answer)
 	int why = SSL_get_error(session->ssl, answer);
 
 	if (why == SSL_ERROR_WANT_READ) {
+		session->halfway = session->ready && SSL_in_init(session->ssl) == 1;
 		return TLS_WANTS;
 	}
 	if (why == SSL_ERROR_ZERO_RETURN) {
@@ -276,6 +277,7 @@ rli_tls_handshake(struct tls_session *session)
 	int answer;
 
 	rli_tls_error_clear();
+	session->halfway = false;
 	answer = SSL_do_handshake(session->ssl);
 	if (answer != 1) {
 		return session_failed(session, answer);
@@ -291,6 +293,7 @@ rli_tls_read(struct tls_session *session, uint8_t *out, size_t len, size_t *got)
 
 	*got = 0;
 	rli_tls_error_clear();
+	session->halfway = false;
 	answer = SSL_read_ex(session->ssl, out, len, got);
 	session->readable = answer == 1 && SSL_pending(session->ssl) > 0;
 	return answer == 1 ? TLS_DONE : session_failed(session, answer);
@@ -303,6 +306,9 @@ rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len)
 	int answer;
 
 	RL_ASSERT(len > 0 && len <= TLS_PLAIN_MAX);
+	if (session->halfway) {
+		return TLS_WANTS; /* OpenSSL would not, either */
+	}
 	if (!session_reserve(session, (uint32_t)len + TLS_OVERHEAD_MAX)) {
 		return TLS_NO_ROOM;
 	}
@@ -322,6 +328,9 @@ rli_tls_end(struct tls_session *session)
 
 	if (session->said || !session->ready) {
 		return TLS_DONE;
+	}
+	if (session->halfway) {
+		return TLS_WANTS; /* OpenSSL would fail */
 	}
 	if (!session_reserve(session, 2 + TLS_OVERHEAD_MAX)) {
 		return TLS_NO_ROOM;

@@ -55,6 +55,7 @@ struct tls_session {
 	int error; /* FAILED: why, a negative errno; -ENOBUFS: out_max */
 	bool ready; /* the handshake is done */
 	bool readable; /* decrypted bytes wait inside */
+	bool halfway; /* a message of the peer's has begun: nothing is made before its rest came */
 	bool ended; /* close_notify came */
 	bool said; /* close_notify was made, or can't be any more */
 	bool shut; /* it was made: nothing may follow it */
@@ -90,16 +91,22 @@ rli_tls_feed(struct tls_session *session, const uint8_t *data, size_t len)
 	session->in_len = len;
 }
 
-/* A step of the handshake: DONE, WANTS or FAILED. A client's first needs nothing fed. */
+/*
+ * A step of the handshake: DONE, WANTS or FAILED. A client's first needs nothing fed. When it is
+ * done and the session is halfway through a later message, the same for that one, and no further.
+ */
 enum tls_status rli_tls_handshake(struct tls_session *session);
 
 /* Plaintext of at most one record: DONE with *got > 0, WANTS, ENDED or FAILED. */
 enum tls_status rli_tls_read(struct tls_session *session, uint8_t *out, size_t len, size_t *got);
 
-/* Make one record of up to TLS_PLAIN_MAX bytes, all or nothing: DONE, NO_ROOM or FAILED. */
+/*
+ * Make one record of up to TLS_PLAIN_MAX bytes, all or nothing: DONE, NO_ROOM or FAILED; or WANTS
+ * while it is halfway: nothing was made, try again after what was fed next.
+ */
 enum tls_status rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len);
 
-/* Make close_notify, once, and only after a handshake; reading goes on. DONE, NO_ROOM, FAILED. */
+/* Make close_notify, once, and only after a handshake; reading goes on. Answers as a write does. */
 enum tls_status rli_tls_end(struct tls_session *session);
 
 /* What was made, as a list of chunks: out_bytes in all, to be counted before the call. */

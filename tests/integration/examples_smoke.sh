@@ -387,7 +387,19 @@ lost = sum(stats["undelivered"].values())
 assert stats["msgs_sent"] == stats["msgs_delivered"] + lost, "a message is missing"
 assert stats["msgs_sent"] >= 400000, "fewer messages than round trips need"
 assert stats["enters"] < 40000, "a system call for each message"
+assert stats["wakeups_sent"] < stats["msgs_sent"] / 20, "a wake-up for each message"
 ' "$tmp/out" 2>"$tmp/err" || fail "ping_pong --load: $(tail -n 1 "$tmp/err")"
+	! command -v strace >/dev/null || check_ping_pong_calls
+}
+
+# What the counters don't know: every system call of every thread, 400,000 messages, starting included.
+check_ping_pong_calls()
+{
+	local calls
+	timeout -k 5 "$limit" strace -c -f -o "$tmp/calls" "$dir/ping_pong" --rounds 200000 --load \
+		>"$tmp/out" 2>"$tmp/err" || fail "ping_pong under strace: $(cat "$tmp/err")"
+	calls=$(awk '$NF == "total" { print $4 }' "$tmp/calls")
+	[[ $calls -gt 10 && $calls -lt 40000 ]] || fail "ping_pong: $calls system calls: $(cat "$tmp/calls")"
 }
 
 check_bad_server()

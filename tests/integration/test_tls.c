@@ -2,14 +2,17 @@
 /*
  * Proved: a connection actor gets and sends over tls:// what it would over tcp://, in either role
  * and both versions, whatever the pieces; close_notify leaves before FIN (pitfalls 45, 46, 66, 67).
- * How: actors against OpenSSL on a plain socket, and against each other.
- * Not proved: what goes wrong (test_tls_bad.c), other implementations (tls_tools.sh).
+ * How: actors against OpenSSL on a plain socket, and against each other. RL_TEST_MEGABYTES says how
+ * long the stream in pieces is, 8 if nothing does.
+ * Not proved: what goes wrong (test_tls_bad.c), other implementations (tls_tools.sh,
+ * tls_servers.sh).
  */
 #include "tls_peer.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static void
 tls_echoes_in_both_versions(void **state)
@@ -40,13 +43,23 @@ tls_echoes_in_both_versions(void **state)
 	rig_end(rig);
 }
 
-/* 16 MB there and back, in records and segments of any size, compared byte by byte. */
+static uint64_t
+stream_bytes(void)
+{
+	const char *text = getenv("RL_TEST_MEGABYTES");
+	long megabytes = text != NULL ? strtol(text, NULL, 10) : 8;
+
+	assert_in_range(megabytes, 1, 100000);
+	return (uint64_t)megabytes << 20;
+}
+
+/* There and back, in records and segments of any size, compared byte by byte. */
 static void
 stream_run(struct rig *rig, int version, uint64_t seed)
 {
 	static uint8_t block[16384];
 	struct tls_peer_setup setup = { .version = version, .seed = seed };
-	const uint64_t total = 8u << 20;
+	const uint64_t total = stream_bytes();
 	uint64_t sent = 0;
 	uint64_t received = 0;
 	struct tls_peer peer;
@@ -79,9 +92,13 @@ stream_run(struct rig *rig, int version, uint64_t seed)
 			assert_true(received == total || poll(&poller, 1, RIG_PATIENCE_MS) == 1);
 		}
 	}
+	assert_int_equal(sent, total);
+	assert_int_equal(received, total);
 	tls_peer_end(&peer);
 	assert_int_equal(tls_peer_recv(&peer, block, 1), 0);
 	tls_peer_close(&peer);
+	print_message("%s: %llu bytes there and back\n", version == TLS1_3_VERSION ? "1.3" : "1.2",
+		      (unsigned long long)received);
 }
 
 static void

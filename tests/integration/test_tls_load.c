@@ -19,14 +19,16 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#define OLD_CONNS   8
-#define RELOADS	    60
-#define HALF_OPEN   2000
-#define FLOOD_CAP   16
-#define FLOOD_CONNS 48
-#define FLOOD_WAVES 6
-#define SHAKERS	    24
-#define STEPS_MAX   2
+#define OLD_CONNS    8
+#define RELOADS	     60
+#define HALF_OPEN    2000
+#define FLOOD_CAP    16
+#define FLOOD_CONNS  48
+#define FLOOD_WAVES  6
+#define SHAKERS	     24
+#define STEPS_MAX    2
+#define LINE_BUFFERS 8
+#define LINE_SHAKERS (8 * LINE_BUFFERS)
 
 static void
 raise_file_limit(void)
@@ -436,27 +438,31 @@ peer_shakes_all_but_the_end(struct rig *rig, struct tls_peer *peer)
 	assert_true(tls_peer_waiting(peer) > 0);
 }
 
-static void
-tls_budget_of_handshakes_leaves_turns_to_others(void **state)
+/*
+ * @count handshakes have their last step to do, all at once, and behind them comes a message of
+ * somebody who is connected. How many were done when it was heard.
+ */
+static uint64_t
+shaken_before_a_message(struct rig *rig, const struct rl_config *config, size_t count)
 {
-	struct rig *rig = *state;
 	struct probe *probe = &rig->probes[0];
 	struct tls_peer_setup setup = { .version = 0 };
-	struct tls_peer shakers[SHAKERS];
+	struct tls_peer *shakers = test_calloc(count, sizeof(*shakers));
 	struct tls_peer healthy;
 	struct tls_peer other;
+	uint64_t opens;
 
 	assert_int_equal(pipe2(held, O_CLOEXEC), 0);
-	rig_start(rig, RL_CONFIG(.shards = 1, .tls_handshake_steps_max = STEPS_MAX));
+	rig_start(rig, *config);
 	tls_listen(rig, &holder);
 	tls_peer_dial(&healthy, rig->url, &setup);
 	tls_peer_dial(&other, rig->url, &setup);
-	for (size_t i = 0; i < SHAKERS; i++) {
+	for (size_t i = 0; i < count; i++) {
 		peer_shakes_all_but_the_end(rig, &shakers[i]);
 	}
 	tls_peer_send(&healthy, "hold", 4);
 	rig_await(rig, probe->marks[0], 1);
-	for (size_t i = 0; i < SHAKERS; i++) {
+	for (size_t i = 0; i < count; i++) {
 		tls_peer_pump(&shakers[i]);
 		assert_int_equal(tls_peer_waiting(&shakers[i]), 0);
 	}
@@ -464,18 +470,43 @@ tls_budget_of_handshakes_leaves_turns_to_others(void **state)
 	assert_int_equal(write(held[1], "x", 1), 1);
 	tls_peer_recv_text(&healthy, "hold");
 	tls_peer_recv_text(&other, "me too");
-	rig_await(rig, probe->opens, 2 + SHAKERS);
-	assert_in_range(probe->marks[3], 2, 2 + SHAKERS / 2);
-	for (size_t i = 0; i < SHAKERS; i++) {
+	opens = probe->marks[3];
+	rig_await(rig, probe->opens, 2 + count);
+	for (size_t i = 0; i < count; i++) {
+		peer_echoes(&shakers[i]);
 		peer_leaves(&shakers[i]);
 	}
+	test_free(shakers);
 	peer_leaves(&healthy);
 	peer_leaves(&other);
-	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 2 + SHAKERS);
+	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 2 + count);
 	client_close(held[0]);
 	client_close(held[1]);
 	rig_end(rig);
-	assert_int_equal(rig->stats.tls_handshakes, 2 + SHAKERS);
+	assert_int_equal(rig->stats.tls_handshakes, 2 + count);
+	return opens - 2;
+}
+
+static void
+tls_budget_of_handshakes_leaves_turns_to_others(void **state)
+{
+	const struct rl_config config =
+		RL_CONFIG(.shards = 1, .tls_handshake_steps_max = STEPS_MAX);
+
+	assert_in_range(shaken_before_a_message(*state, &config, SHAKERS), 0, SHAKERS / 2);
+}
+
+/* As many buffers are filled in a turn as there are, not as many as there are steps. */
+static void
+tls_handshakes_in_line_keep_no_receive_buffers(void **state)
+{
+	const struct rl_config config = RL_CONFIG(.shards = 1, .tls_handshake_steps_max = STEPS_MAX,
+						  .recv_buffers = LINE_BUFFERS);
+	struct rig *rig = *state;
+
+	assert_in_range(shaken_before_a_message(rig, &config, LINE_SHAKERS), 0, LINE_SHAKERS / 2);
+	assert_true(rig->stats.enobufs_parks > 0);
+	assert_int_equal(rig->stats.pauses, 0);
 }
 
 int
@@ -486,6 +517,7 @@ main(void)
 		rig_case(tls_half_open_handshakes_are_gone_at_the_deadline),
 		rig_case(tls_cap_of_handshakes_holds_in_a_flood),
 		rig_case(tls_budget_of_handshakes_leaves_turns_to_others),
+		rig_case(tls_handshakes_in_line_keep_no_receive_buffers),
 	};
 
 	return tls_rig_main("tls_load", tests, RIG_COUNT(tests));

@@ -1,68 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# tls_tools.sh EXAMPLES_DIR: echo_tls_server against OpenSSL's, curl's, GnuTLS's and Node's clients, and
-# echo_client against OpenSSL's and Node's servers, in both versions, with 10 MB there and back. OpenSSL
-# is needed, the others are used where they are installed.
+# tls_tools.sh EXAMPLES_DIR: echo_tls_server against OpenSSL's, curl's, GnuTLS's, Node's and our own
+# clients, in both versions: volume, certificates of both ends and changes of them, names, ALPN,
+# resumption. OpenSSL is needed, the others are used where they are installed.
 set -euo pipefail
 
-dir=$1
-deadline=60
+# shellcheck source=tests/integration/tls_common.sh
+. "${0%/*}/tls_common.sh"
+
 shards=1 # of servers that are started
-work=$(mktemp -d)
-mkfifo "$work/never" # nobody ever writes to it
-pids=()
-
-command -v openssl >/dev/null || {
-	printf 'tls_tools: skipped, openssl is not installed\n' >&2
-	exit 77
-}
-
-clean_up()
-{
-	local pid
-	for pid in "${pids[@]}"; do
-		kill -KILL "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	rm -rf "$work"
-}
-trap clean_up EXIT
-
-fail()
-{
-	printf 'tls_tools: %s\n' "$1" >&2
-	cat "$work"/*.err 2>/dev/null | tail -n 20 | sed 's/^/    /' >&2
-	exit 1
-}
-
-have()
-{
-	command -v "$1" >/dev/null && return 0
-	printf 'tls_tools: %s is not installed\n' "$1"
-	return 1
-}
-
-# Two authorities' worth: the server's certificate, a client's, and their CA.
-make_certificates()
-{
-	local ca=(-CA "$work/ca.pem" -CAkey "$work/ca.key")
-	local new=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -x509)
-	{
-		openssl req "${new[@]}" -keyout "$work/ca.key" -out "$work/ca.pem" -subj /CN=ca
-		openssl req "${new[@]}" "${ca[@]}" -keyout "$work/server.key" -out "$work/server.pem" \
-			-subj /CN=localhost -addext basicConstraints=critical,CA:FALSE \
-			-addext subjectAltName=DNS:localhost,IP:127.0.0.1
-		openssl req "${new[@]}" "${ca[@]}" -keyout "$work/client.key" -out "$work/client.pem" \
-			-subj /CN=client -addext basicConstraints=critical,CA:FALSE
-		openssl req "${new[@]}" "${ca[@]}" -keyout "$work/shop.key" -out "$work/shop.pem" \
-			-subj /CN=shop -addext basicConstraints=critical,CA:FALSE \
-			-addext subjectAltName=DNS:shop.test,DNS:*.shop.test
-		openssl req "${ca[@]}" -newkey rsa:2048 -nodes -days 2 -x509 -keyout "$work/mail.key" \
-			-out "$work/mail.pem" -subj /CN=mail -addext basicConstraints=critical,CA:FALSE \
-			-addext subjectAltName=DNS:mail.test
-	} 2>"$work/make.err" || fail "can't make certificates"
-}
 
 # start ARGUMENT...: an echo_tls_server; sets server_pid, port and the descriptor server_out.
 start()
@@ -84,6 +31,8 @@ stop()
 {
 	kill -TERM "$server_pid"
 	wait "$server_pid" || fail "the server exits with $?"
+	forget "$server_pid"
+	exec {server_out}<&-
 }
 
 # finish: sets stats. Nobody broke off.
@@ -94,30 +43,9 @@ finish()
 	stats=$(timeout "$deadline" cat <&"$server_out")
 	exec {server_out}<&-
 	wait "$server_pid" || rc=$?
+	forget "$server_pid"
 	[[ $rc -eq 0 ]] || fail "the server exits with $rc"
 	[[ $stats == *'"tls":0,'* && $stats == *'"tls_truncated":0,'* ]] || fail "the server counted $stats"
-}
-
-same()
-{
-	cmp "$work/sent" "$1" || fail "$2 got other bytes than it sent"
-}
-
-# await COMMAND...: until it succeeds, or the deadline.
-await()
-{
-	local until=$((SECONDS + deadline))
-	until "$@"; do
-		[[ $SECONDS -lt $until ]] || return 1
-		read -r -t 0.1 <>"$work/never" || true
-	done
-}
-
-# end_of PID: a program of ours in the background has done its part.
-end_of()
-{
-	kill -KILL "$1" 2>/dev/null || true
-	wait "$1" 2>/dev/null || true
 }
 
 back_has()
@@ -128,22 +56,34 @@ back_has()
 # The tool reads from a pipe that stays open until everything is back, since some end with their input.
 through()
 {
-	local name=$1
+	local who=$1
 	shift
 	rm -f "$work/back"
 	{
 		cat "$work/text"
 		await back_has "$(stat -c %s "$work/text")" || true
-	} | timeout "$deadline" "$@" >"$work/back" 2>"$work/tool.err" || fail "$name exits with $?"
-	cmp "$work/text" "$work/back" || fail "$name got other bytes than it sent"
+	} | timeout "$deadline" "$@" >"$work/back" 2>"$work/tool.err" || fail "$who exits with $?"
+	cmp "$work/text" "$work/back" || fail "$who got other bytes than it sent"
 }
 
+# refused SAYS COMMAND...: it ends by itself, for that reason.
+refused()
+{
+	local says=$1 rc=0
+	shift
+	timeout "$deadline" "$@" 0<>"$work/never" >"$work/tool.err" 2>&1 || rc=$?
+	[[ $rc -ne 0 && $rc -ne 124 ]] || fail "$* exits with $rc"
+	grep -q "$says" "$work/tool.err" || fail "$* did not say \"$says\""
+}
+
+# check_openssl_client ARGUMENT...
 check_openssl_client()
 {
 	local version args
 	for version in -tls1_2 -tls1_3; do
 		args=(-quiet -no_ign_eof -connect "127.0.0.1:$port" -CAfile "$work/ca.pem"
-			-verify_return_error -verify_hostname localhost -servername localhost "$version")
+			-verify_return_error -verify_hostname localhost -servername localhost
+			"$version" "$@")
 		through "s_client $version" openssl s_client "${args[@]}"
 	done
 }
@@ -282,12 +222,20 @@ check_node_names()
 	' "$work/ca.pem" "$port" "$1" 2>"$work/node.err" || fail "node exits with $?"
 }
 
+# gnutls VERSION ARGUMENT...: sets the array "gnutls", a command.
+gnutls()
+{
+	gnutls=(gnutls-cli --x509cafile="$work/ca.pem" --priority "NORMAL:-VERS-ALL:+VERS-TLS$1"
+		-p "$port" localhost "${@:2}")
+}
+
+# check_gnutls_client ARGUMENT...
 check_gnutls_client()
 {
-	local priority
-	for priority in NORMAL:-VERS-ALL:+VERS-TLS1.2 NORMAL:-VERS-ALL:+VERS-TLS1.3; do
-		through "gnutls-cli $priority" gnutls-cli --logfile="$work/gnutls.log" \
-			--x509cafile="$work/ca.pem" --priority "$priority" -p "$port" localhost
+	local version
+	for version in 1.2 1.3; do
+		gnutls "$version" --logfile="$work/gnutls.log" "$@"
+		through "gnutls-cli $version" "${gnutls[@]}"
 	done
 }
 
@@ -306,74 +254,104 @@ check_curl()
 	[[ $rc -eq 60 ]] || fail "curl exits with $rc at a certificate that nobody signed"
 }
 
+# check_node_client [CERT KEY]
 check_node_client()
 {
 	local version
 	for version in TLSv1.2 TLSv1.3; do
 		timeout "$deadline" node -e '
-			const [file, ca, port, version] = process.argv.slice(1);
+			const [file, ca, port, version, cert, key] = process.argv.slice(1);
 			const fs = require("fs"), sent = fs.readFileSync(file), got = [];
 			const socket = require("tls").connect({ host: "127.0.0.1", port, ca: fs.readFileSync(ca),
+				cert: cert && fs.readFileSync(cert), key: key && fs.readFileSync(key),
 				servername: "localhost", minVersion: version, maxVersion: version },
 				() => socket.end(sent));
 			socket.on("data", (data) => got.push(data));
 			socket.on("end", () => process.exit(Buffer.concat(got).equals(sent) ? 0 : 3));
 			socket.on("error", (error) => { console.error(error); process.exit(4); });
-		' "$work/sent" "$work/ca.pem" "$port" "$version" 2>"$work/node.err" || fail "node $version exits with $?"
+		' "$work/sent" "$work/ca.pem" "$port" "$version" "$@" 2>"$work/node.err" ||
+			fail "node $version exits with $?"
 	done
 }
 
-check_our_client()
+# node_is_told VERSION WANT ALPN [CERT KEY]: the protocol that was chosen, or the error.
+node_is_told()
 {
-	timeout "$deadline" "$dir/echo_client" --connect "tls://127.0.0.1:$port" --ca "$work/ca.pem" "$@" \
-		<"$work/sent" >"$work/back" 2>"$work/client.err" || fail "echo_client exits with $?"
-	same "$work/back" "echo_client"
+	local got
+	got=$(timeout "$deadline" node -e '
+		const [ca, port, version, alpn, cert, key] = process.argv.slice(1), fs = require("fs");
+		const socket = require("tls").connect({ host: "127.0.0.1", port, ca: fs.readFileSync(ca),
+			cert: cert && fs.readFileSync(cert), key: key && fs.readFileSync(key),
+			servername: "localhost", minVersion: version, maxVersion: version,
+			ALPNProtocols: alpn ? alpn.split(",") : [] }, () => socket.write("x"));
+		const say = (what) => { console.log(what); process.exit(0); };
+		socket.on("data", () => say(socket.alpnProtocol));
+		socket.on("error", (error) => say(error.code));
+		socket.on("end", () => say("the end"));
+	' "$work/ca.pem" "$port" "$1" "${@:3}" 2>"$work/node.err") || fail "node $1 exits with $?"
+	[[ $got == "$2" ]] || fail "node $1 is told \"$got\", not \"$2\""
 }
 
-# A server that is not ours: what it prints is what it got.
-check_openssl_server()
+# The server's order counts: http/1.1, then echo.
+check_alpn()
 {
-	local version
+	local version out pair
 	for version in -tls1_2 -tls1_3; do
-		rm -f "$work/s_server.out" # what the last one said is not what this one says
-		openssl s_server -accept 0 -naccept 1 -rev -cert "$work/server.pem" \
-			-key "$work/server.key" "$version" >"$work/s_server.out" 2>"$work/s_server.err" &
-		pids+=("$!")
-		await grep -qs '^ACCEPT .*:[0-9][0-9]*$' "$work/s_server.out" || true
-		port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' "$work/s_server.out")
-		[[ -n $port ]] || fail "s_server did not say where it listens"
-		rm -f "$work/back"
-		{ printf 'hello\n'; await back_has 6 || true; } |
-			timeout "$deadline" "$dir/echo_client" --connect "tls://127.0.0.1:$port" \
-				--ca "$work/ca.pem" >"$work/back" 2>"$work/client.err" || true
-		[[ $(cat "$work/back") == olleh ]] || fail "echo_client got \"$(cat "$work/back")\" from s_server $version"
+		for pair in 'echo echo' 'echo,http/1.1 http/1.1' 'h2,echo echo'; do
+			out=$(timeout "$deadline" openssl s_client -connect "127.0.0.1:$port" "$version" \
+				-alpn "${pair% *}" </dev/null 2>"$work/tool.err") || fail "s_client exits with $?"
+			grep -q "^ALPN protocol: ${pair#* }\$" <<<"$out" ||
+				fail "s_client $version -alpn ${pair% *} is told $(grep ALPN <<<"$out")"
+		done
+		refused 'alert number 120' openssl s_client -connect "127.0.0.1:$port" "$version" -alpn h2
+	done
+	if have gnutls-cli; then
+		for version in 1.2 1.3; do
+			gnutls "$version" --alpn=h2 --alpn=echo
+			out=$(timeout "$deadline" "${gnutls[@]}" </dev/null 2>"$work/tool.err") ||
+				fail "gnutls-cli exits with $?"
+			grep -q '^- Application protocol: echo$' <<<"$out" ||
+				fail "gnutls-cli $version is not told echo: $out"
+			gnutls "$version" --alpn=h2
+			refused 'Received alert .120.' "${gnutls[@]}"
+		done
+	fi
+	have node || return 0
+	for version in TLSv1.2 TLSv1.3; do
+		node_is_told "$version" echo h2,echo
+		node_is_told "$version" http/1.1 echo,http/1.1
+		node_is_told "$version" false ''
+		node_is_told "$version" ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL h2
 	done
 }
 
-check_node_server()
+# A client that shows no certificate, or one that the server's CA did not sign, is sent away.
+check_who_is_refused()
 {
-	local version ready=$work/node.ready
-	for version in TLSv1.2 TLSv1.3; do
-		rm -f "$ready"
-		mkfifo "$ready"
-		node -e '
-			const [cert, key, version] = process.argv.slice(1), fs = require("fs");
-			const server = require("tls").createServer({ cert: fs.readFileSync(cert),
-				key: fs.readFileSync(key), minVersion: version, maxVersion: version },
-				(socket) => socket.pipe(socket));
-			server.listen(0, "127.0.0.1", () => console.log(server.address().port));
-		' "$work/server.pem" "$work/server.key" "$version" >"$ready" 2>"$work/node.err" &
-		pids+=("$!")
-		read -r -t "$deadline" port <"$ready" || fail "node did not say where it listens"
-		check_our_client
-		end_of "${pids[-1]}"
+	local version alert code args
+	for version in 1.2 1.3; do
+		alert=116 code=ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED
+		[[ $version == 1.3 ]] || alert=40 code=ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE
+		args=(openssl s_client -quiet -connect "127.0.0.1:$port" "-tls${version/./_}")
+		refused "alert number $alert" "${args[@]}"
+		refused 'alert number 48' "${args[@]}" -cert "$work/stranger.pem" -key "$work/stranger.key"
+		if have gnutls-cli; then
+			gnutls "$version"
+			refused "Received alert .$alert." "${gnutls[@]}"
+		fi
+		if have node; then
+			node_is_told "TLSv$version" "$code" ''
+			node_is_told "TLSv$version" ERR_SSL_TLSV1_ALERT_UNKNOWN_CA '' \
+				"$work/stranger.pem" "$work/stranger.key"
+		fi
 	done
+	refused ': tls: ' "$dir/echo_client" --connect "tls://127.0.0.1:$port" --ca "$work/ca.pem"
+	refused ': tls: ' "$dir/echo_client" --connect "tls://127.0.0.1:$port" --ca "$work/ca.pem" \
+		--cert "$work/stranger.pem" --key "$work/stranger.key"
 }
 
 make_certificates
-head -c 12000000 /dev/urandom >"$work/sent"
-# s_client takes some letters for commands; these are none
-head -c 500000 /dev/urandom | od -An -v -tx1 >"$work/text"
+make_input
 
 start --cert "$work/server.pem" --key "$work/server.key" --alpn http/1.1,echo
 check_openssl_client
@@ -382,15 +360,21 @@ check_our_client --server-name localhost --alpn echo
 have node && check_node_client
 have gnutls-cli && check_gnutls_client
 have curl && check_curl
-rc=0
-"$dir/echo_client" --connect "tls://127.0.0.1:$port" </dev/null >/dev/null 2>"$work/client.err" || rc=$?
-[[ $rc -eq 1 ]] && grep -q 'tls: Key was rejected' "$work/client.err" || fail "echo_client trusts anybody"
-kill -TERM "$server_pid"
-wait "$server_pid" || fail "the server exits with $?"
+check_alpn
+refused 'tls: Key was rejected' "$dir/echo_client" --connect "tls://127.0.0.1:$port"
+stop
 
 start --cert "$work/server.pem" --key "$work/server.key" --ca "$work/ca.pem"
 check_our_client --cert "$work/client.pem" --key "$work/client.key"
+check_openssl_client -cert "$work/client.pem" -key "$work/client.key"
+have gnutls-cli &&
+	check_gnutls_client --x509certfile="$work/client.pem" --x509keyfile="$work/client.key"
+have node && check_node_client "$work/client.pem" "$work/client.key"
 finish
+
+start --cert "$work/server.pem" --key "$work/server.key" --ca "$work/ca.pem"
+check_who_is_refused
+stop
 
 shards=2
 [[ $(nproc) -gt 1 ]] || shards=1
@@ -438,10 +422,4 @@ check_reload "$(openssl x509 -noout -serial -in "$work/server.pem")" ': reloaded
 before=$(openssl x509 -noout -serial -in "$work/server.pem")
 : >"$work/server.key"
 check_reload "$before" 'key_file'
-kill -TERM "$server_pid"
-wait "$server_pid" || fail "the server exits with $?"
-
-make_certificates
-check_openssl_server
-have node && check_node_server
-exit 0
+stop

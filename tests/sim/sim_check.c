@@ -192,6 +192,17 @@ check_chunks(const struct chunk *chunk, uint32_t *bytes, uint32_t *held)
 	}
 }
 
+/* INV-2: a handshake in line keeps no buffer, but what has come and was not looked at yet. */
+static void
+check_line(const struct conn *conn)
+{
+	sim_check(!conn_is_in_line(conn) || conn->lent_first == BUFRING_NONE ||
+			  list_is_linked(&conn->dirty) || list_is_linked(&conn->actor->ready),
+		  "INV-2: a handshake waits in line, and in receive buffers");
+	sim_check(!conn->tls->called || list_is_linked(&conn->actor->ready),
+		  "INV-7: a step was promised to who does not run");
+}
+
 /* INV-11: what a session made is the connection's; INV-7: no handshake goes on for ever. */
 static void
 check_tls(const struct conn *conn)
@@ -225,6 +236,7 @@ check_output(const struct rl_shard *shard)
 		if (conn->state != CONN_FREE && conn->tls != NULL) {
 			check_chunks(conn->tls->plain_first, &bytes, &held);
 			check_tls(conn);
+			check_line(conn);
 		}
 		sim_check(conn->state == CONN_FREE || conn->actor->reason != RL_REASON_EVICTED ||
 				  conn->actor->life != ACTOR_ENDING ||
@@ -395,7 +407,7 @@ sim_check_silent(const struct rl_shard *shard)
 	sim_check(shard->net->peers.slab.taken == 0, "%u peers are counted, and none is left",
 		  shard->net->peers.slab.taken);
 	sim_check(shard->net->tlses.taken == 0 && shard->net->tls_shaking == 0 &&
-			  list_is_empty(&shard->net->tls_starved),
+			  shard->net->tls_called == 0 && list_is_empty(&shard->net->tls_starved),
 		  "a TLS session was left");
 	sim_check(shard->net->lookups == 0, "%u lookups were left", shard->net->lookups);
 	sim_check(shard->net->handover == NULL || rli_handover_count(shard->net->handover) == 0,

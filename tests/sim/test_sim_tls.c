@@ -2,7 +2,7 @@
 /*
  * Proved: what the connection under TLS does where a script has to say when: a change of keys
  * behind close_notify, the end with and without it, a host without memory for a record, a handshake
- * that stops.
+ * that stops, a message of the protocol's that has only begun.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
  * Not proved: what any sequence of such things does, which is for the seeds (sim --tls).
  */
@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include <openssl/ssl.h>
 
 #include "shard/shard.h"
 
@@ -200,6 +202,192 @@ tls_handshake_that_stops_is_ended_in_time(void **state)
 	tls_finish(&hand);
 }
 
+#define PORT 9443
+
+static struct scene opened;
+static struct scene opener;
+static struct sk_sock *server;
+
+static int
+opens(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	struct rl_conn_options options = { .tls = sim_tls_client() };
+
+	(void)on;
+	if (msg->kind == RL_MSG_USER) {
+		assert_int_equal(rl_conn_open(self, "tls://127.0.0.1:9443", &scene_def, &opened,
+					      &options, NULL),
+				 0);
+	}
+	return 0;
+}
+
+/* A ticket that takes several records. */
+static int
+ticket_fatten(SSL *ssl, void *arg)
+{
+	static const uint8_t fat[2000];
+
+	(void)arg;
+	return SSL_SESSION_set1_ticket_appdata(SSL_get0_session(ssl), fat, sizeof(fat));
+}
+
+/* An opened connection that does @on has got all but the end of its last ticket. */
+static void
+halfway_begin(struct hand *hand, scene_fn on)
+{
+	sim_new(1, 7);
+	sim_tls_setup();
+	memset(&opened, 0, sizeof(opened));
+	memset(&opener, 0, sizeof(opener));
+	opened.on = on;
+	opener.on = opens;
+	server = scene_serve(PORT);
+	assert_int_equal(rl_system_spawn(sim_system(), 0, &scene_def, &opener, NULL), 0);
+	sim_settle();
+	assert_int_equal(rl_system_send(sim_system(), opener.id, RL_MSG_USER, NULL, 0), 0);
+	sim_settle();
+	hand_init(hand, sk_accept(server), SIM_TLS_SERVER);
+	SSL_CTX_set_session_ticket_cb(SSL_get_SSL_CTX(hand->tls.ssl), ticket_fatten, NULL, NULL);
+	assert_int_equal(SSL_set_max_send_fragment(hand->tls.ssl, 512), 1);
+	while (!hand->tls.shaken) {
+		(void)sim_tls_in(&hand->tls, hand->sock, UINT32_MAX);
+		sim_tls_shake(&hand->tls);
+		if (!hand->tls.shaken) {
+			(void)sim_tls_out(&hand->tls, hand->sock, UINT32_MAX);
+		}
+		sim_settle();
+	}
+	(void)sim_tls_out(&hand->tls, hand->sock, (uint32_t)BIO_ctrl_pending(hand->tls.out) - 100);
+	sim_settle();
+	assert_int_equal(opened.count[RL_MSG_OPEN], 1);
+	assert_int_equal(rl_system_send(sim_system(), opened.id, RL_MSG_USER, NULL, 0), 0);
+	sim_settle();
+}
+
+static void
+halfway_finish(struct hand *hand)
+{
+	SSL_CTX_set_session_ticket_cb(SSL_get_SSL_CTX(hand->tls.ssl), NULL, NULL, NULL);
+	hand_fini(hand);
+	scene_close(server);
+	scene_end();
+}
+
+static int
+sends_late(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)on;
+	switch (msg->kind) {
+	case RL_MSG_USER:
+		assert_int_equal(rl_conn_send(self, "late", 4), 0);
+		return 0;
+	case RL_MSG_EOF:
+		return RL_ACTOR_STOP;
+	default:
+		return 0;
+	}
+}
+
+static int
+pauses_and_sends_late(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	if (msg->kind == RL_MSG_USER) {
+		assert_int_equal(rl_conn_pause(self), 0);
+	}
+	if (msg->kind == RL_MSG_USER + 1) {
+		return rl_conn_resume(self);
+	}
+	return sends_late(on, self, msg);
+}
+
+static int
+sends_late_and_stops(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	int rc = sends_late(on, self, msg);
+
+	return msg->kind == RL_MSG_USER ? RL_ACTOR_STOP : rc;
+}
+
+/* OpenSSL makes no record in between. */
+static void
+tls_output_waits_for_the_rest_of_a_message(void **state)
+{
+	struct hand hand;
+
+	(void)state;
+	halfway_begin(&hand, sends_late);
+	assert_int_equal(opened.live, 1);
+	hand_settle(&hand);
+	assert_string_equal(hand.text, "late");
+	hand_end(&hand);
+	assert_int_equal(opened.stop_reason, RL_REASON_PEER_FIN);
+	halfway_finish(&hand);
+}
+
+/* What it paused is its own input. */
+static void
+tls_output_of_who_pauses_waits_for_the_message_alone(void **state)
+{
+	struct hand hand;
+
+	(void)state;
+	halfway_begin(&hand, pauses_and_sends_late);
+	hand_write(&hand, "hello");
+	hand_settle(&hand);
+	assert_string_equal(hand.text, "late");
+	assert_int_equal(opened.bytes, 0);
+	assert_int_equal(rl_system_send(sim_system(), opened.id, RL_MSG_USER + 1, NULL, 0), 0);
+	hand_settle(&hand);
+	assert_string_equal(opened.text, "hello");
+	hand_end(&hand);
+	assert_int_equal(opened.stop_reason, RL_REASON_PEER_FIN);
+	halfway_finish(&hand);
+}
+
+static void
+tls_close_waits_for_the_rest_of_a_message(void **state)
+{
+	struct hand hand;
+
+	(void)state;
+	halfway_begin(&hand, sends_late_and_stops);
+	assert_int_equal(opened.live, 1);
+	hand_write(&hand, "in vain");
+	hand_settle(&hand);
+	assert_string_equal(hand.text, "late");
+	assert_true(hand.tls.ended);
+	hand_end(&hand);
+	assert_false(hand.reset);
+	assert_int_equal(opened.stop_reason, RL_REASON_LOCAL);
+	assert_int_equal(opened.bytes, 0);
+	halfway_finish(&hand);
+
+	halfway_begin(&hand, sends_late_and_stops);
+	(void)sk_shutdown(hand.sock, SHUT_WR);
+	sim_settle();
+	assert_int_equal(opened.stop_reason, RL_REASON_TLS_TRUNCATED);
+	halfway_finish(&hand);
+}
+
+static void
+tls_message_whose_rest_never_comes_is_a_stall(void **state)
+{
+	static const scene_fn rows[] = { sends_late, pauses_and_sends_late, sends_late_and_stops };
+	struct hand hand;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		halfway_begin(&hand, rows[i]);
+		sim_advance_ns((uint64_t)sim_config()->stall_timeout_ns - RL_MS(100));
+		assert_int_equal(opened.live, 1);
+		sim_advance_ns(RL_MS(200));
+		assert_int_equal(opened.live, 0);
+		assert_int_equal(opened.stop_reason, RL_REASON_TIMEOUT_STALL);
+		halfway_finish(&hand);
+	}
+}
+
 int
 main(void)
 {
@@ -209,6 +397,10 @@ main(void)
 		cmocka_unit_test(tls_client_whose_name_is_endless_is_sent_away),
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
+		cmocka_unit_test(tls_output_waits_for_the_rest_of_a_message),
+		cmocka_unit_test(tls_output_of_who_pauses_waits_for_the_message_alone),
+		cmocka_unit_test(tls_close_waits_for_the_rest_of_a_message),
+		cmocka_unit_test(tls_message_whose_rest_never_comes_is_a_stall),
 	};
 
 	return cmocka_run_group_tests_name("sim_tls", tests, NULL, NULL);

@@ -510,6 +510,57 @@ session_outlives_the_owner_of_its_context(void **state)
 	pair_fini();
 }
 
+/* A ticket that takes several records. */
+static int
+ticket_fatten(SSL *ssl, void *arg)
+{
+	(void)arg;
+	return SSL_SESSION_set1_ticket_appdata(SSL_get0_session(ssl), plain[SERVER], 2000);
+}
+
+/* The client has a part of its last ticket. */
+static void
+pair_init_halfway(void)
+{
+	size_t got;
+
+	pair_init();
+	SSL_CTX_set_session_ticket_cb(pair.contexts[SERVER]->ssl_ctx, ticket_fatten, NULL, NULL);
+	assert_int_equal(SSL_set_max_send_fragment(pair.ends[SERVER].ssl, 512), 1);
+	assert_int_equal(pair_handshake(WIRE_MAX), TLS_DONE);
+	assert_int_equal(
+		pair_read(CLIENT, pair.wires[SERVER].end - pair.wires[SERVER].start - 100, &got),
+		TLS_WANTS);
+}
+
+static void
+session_halfway_through_a_message_speaks_after_its_rest(void **state)
+{
+	static const uint8_t data[] = "late";
+	size_t got;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		pair_init_halfway();
+		assert_int_equal(rli_tls_write(&pair.ends[CLIENT], data, 4), TLS_WANTS);
+		assert_int_equal(rli_tls_end(&pair.ends[CLIENT]), TLS_WANTS);
+		assert_int_equal(pair_send(CLIENT), 0);
+		if (i == 0) {
+			pair_say(SERVER, "reading goes there"); /* and beyond */
+		} else {
+			assert_int_equal(rli_tls_write(&pair.ends[SERVER], data, 4), TLS_DONE);
+			(void)pair_send(SERVER);
+			assert_int_equal(pair_step(CLIENT, WIRE_MAX), TLS_DONE); /* no further */
+			assert_true(pair.wires[SERVER].start < pair.wires[SERVER].end);
+		}
+		pair_say(CLIENT, "late");
+		assert_int_equal(rli_tls_end(&pair.ends[CLIENT]), TLS_DONE);
+		assert_true(pair_send(CLIENT) > 0);
+		assert_int_equal(pair_read(SERVER, WIRE_MAX, &got), TLS_ENDED);
+		pair_fini();
+	}
+}
+
 static void
 session_name_that_can_be_none_is_refused(void **state)
 {
@@ -552,6 +603,7 @@ main(void)
 		cmocka_unit_test(session_without_anything_in_common_says_so),
 		cmocka_unit_test(session_refuses_to_renegotiate_and_goes_on),
 		cmocka_unit_test(session_outlives_the_owner_of_its_context),
+		cmocka_unit_test(session_halfway_through_a_message_speaks_after_its_rest),
 		cmocka_unit_test(session_name_that_can_be_none_is_refused),
 	};
 
