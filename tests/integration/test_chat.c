@@ -58,7 +58,6 @@ struct guest {
 static struct server server;
 static struct guest crowd[CROWD_MAX];
 static uint32_t crowd_count;
-static bool crowd_skipped; /* this machine can't have it: the test must not pass */
 
 /* What it writes to stdout up to the first newline. */
 static void
@@ -239,11 +238,11 @@ static bool
 crowd_is_allowed(void)
 {
 	rlim_t need = crowd_size() + CROWD_FDS_SPARE;
-	struct rlimit limit;
+	struct rlimit limit = { 0 };
 
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	(void)getrlimit(RLIMIT_NOFILE, &limit); /* these two can't fail */
 	limit.rlim_cur = limit.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	if (need <= limit.rlim_max) {
 		return true;
 	}
@@ -380,10 +379,6 @@ crowd_sees_every_line_in_order(void **state)
 	uint32_t i;
 
 	(void)state;
-	if (!crowd_is_allowed()) {
-		crowd_skipped = true;
-		skip();
-	}
 	server_start("262144", NULL);
 	crowd_arrive();
 	crowd_listen(guest_has_joined);
@@ -531,13 +526,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		chat_case(crowd_sees_every_line_in_order),
+		chat_case(crowd_sees_every_line_in_order), /* the first: see below */
 		chat_case(deaf_client_is_cut_off_and_nobody_waits),
 		chat_case(limits_are_answered_by_name),
 		chat_case(room_that_is_full_says_so),
 	};
+	bool crowd = crowd_is_allowed();
+	int rc = crowd ? rig_run("chat", tests) : rig_main("chat", tests + 1, RIG_COUNT(tests) - 1);
 
-	int rc = rig_run("chat", tests);
-
-	return rc == 0 && crowd_skipped ? RIG_SKIPPED : rc;
+	return rc == 0 && !crowd ? RIG_SKIPPED : rc;
 }

@@ -10,7 +10,6 @@
 #include "sim_actor.h"
 #include "sim_check.h"
 #include "sim_front.h"
-#include "sim_guard.h"
 #include "sim_harness.h"
 #include "sim_ledger.h"
 #include "sim_link.h"
@@ -408,7 +407,6 @@ run_converge(void)
 	sim_ledger_look();
 	sim_settle();
 	sim_front_check();
-	sim_guard_check();
 }
 
 /* All shards fill their ways to one of them, which has not turned meanwhile. */
@@ -574,7 +572,6 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	run_open_remotes();
 	run_spawn_openers();
 	sim_front_spawn();
-	sim_guard_spawn();
 	sim_talk_populate();
 	run_chaos(options->events / 2);
 	if (config.shards == RUN_STORM_SHARDS) {
