@@ -5,6 +5,7 @@
 #include "actor/supervisor_restart.h"
 
 #include "base/assert.h"
+#include "base/mutant.h"
 
 uint64_t
 rli_restart_delay(uint64_t min_ns, uint64_t max_ns, uint32_t failures)
@@ -32,7 +33,8 @@ rli_restart_allowed(struct restart_window *window, uint64_t now_ns, uint64_t win
 		    uint32_t restarts_max)
 {
 	RL_ASSERT(restarts_max <= RL_RESTARTS_MAX);
-	while (window->count > 0 && now_ns - window->at_ns[window->first] >= window_ns) {
+	while (window->count > 0 && now_ns - window->at_ns[window->first] >= window_ns &&
+	       !RL_MUTANT(RESTARTS_KEPT)) {
 		window->first = (window->first + 1) % RL_RESTARTS_MAX;
 		window->count--;
 	}

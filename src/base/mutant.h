@@ -92,6 +92,7 @@
 	X(ADDRESSES_IGNORED, "only the first address of a host is tried")     \
 	X(FENCE_IGNORED, "a request has a flag that the ring refuses")        \
 	X(BROKEN_NOT_TOLD, "a listener's actor outlives its socket")          \
+	X(RESTARTS_KEPT, "restarts of long ago count for ever")               \
 	X(TLS_CUT_IS_EOF, "FIN alone is the end of a TLS stream")             \
 	X(TLS_REST_FORGOTTEN, "the rest of a record is never delivered")      \
 	X(TLS_BEHIND_LOST, "what comes behind the handshake's end is lost")   \

@@ -16,8 +16,6 @@
 
 #include "base/host.h"
 
-#define RIG_SKIPPED 77
-
 static struct rig rig_only; /* one test at a time; actors may outlive a failed test's stack */
 
 uint64_t

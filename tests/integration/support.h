@@ -97,7 +97,9 @@ int rig_teardown(void **state);
 
 #define rig_case(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
-/* Says why and returns 77 when io_uring is denied here. */
+#define RIG_SKIPPED 77
+
+/* Says why and returns RIG_SKIPPED when io_uring is denied here. */
 int rig_main(const char *group, const struct CMUnitTest *tests, size_t count);
 
 #define rig_run(group, tests) rig_main(group, tests, RIG_COUNT(tests))

@@ -10,6 +10,7 @@
 #include "net/net.h"
 
 #include "sim_actor.h"
+#include "sim_guard.h"
 #include "sim_harness.h"
 #include "sim_kernel.h"
 #include "sim_world.h"
@@ -69,8 +70,8 @@ static const struct rl_supervisor_def calm_def = {
 	.children_count = sizeof(children) / sizeof(children[0]) - 1,
 };
 
-void
-sim_front_spawn(void)
+static void
+front_spawn(void)
 {
 	const struct rl_supervisor_def *def = sim_coin() ? &front_def : &calm_def;
 	uint32_t shard = (uint32_t)sim_below(sim_config()->shards);
@@ -81,6 +82,13 @@ sim_front_spawn(void)
 	}
 	rc = rl_system_spawn(sim_system(), shard, &rl_supervisor, (void *)(uintptr_t)def, NULL);
 	sim_check(rc == 0 || rc == -ENOMEM || rc == -ENOBUFS, "rl_system_spawn() answered %d", rc);
+}
+
+void
+sim_front_spawn(void)
+{
+	front_spawn();
+	sim_guard_spawn();
 }
 
 static bool
@@ -135,4 +143,5 @@ sim_front_check(void)
 			front_check_listens(id_slot(job->id.private_bits));
 		}
 	}
+	sim_guard_check();
 }

@@ -6,7 +6,7 @@
 #ifndef RINGLINE_SIM_FRONT_H
 #define RINGLINE_SIM_FRONT_H
 
-/* Some of them, on some shard, or none. */
+/* Some of them, on some shard, or none; supervisors that give up (sim_guard.h), too. */
 void sim_front_spawn(void);
 
 /* At times somebody shuts one of their sockets down. */
