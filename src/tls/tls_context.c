@@ -32,13 +32,17 @@ static int context_index = -1; /* of struct tls_context in an SSL_CTX */
 static void
 context_free(void *parent, void *context, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
 {
+	struct tls_context *freed = context;
+
 	(void)parent;
 	(void)data;
 	(void)index;
 	(void)argl;
 	(void)argp;
-	if (context != NULL) {
-		rli_tls_sni_fini(&((struct tls_context *)context)->sni);
+	if (freed != NULL) {
+		/* pairs with: rli_tls_context_leave(); whatever they read was read before */
+		RL_ASSERT(atomic_load_explicit(&freed->users, memory_order_acquire) == 0);
+		rli_tls_sni_fini(&freed->sni);
 	}
 	OPENSSL_free(context);
 }
@@ -374,6 +378,7 @@ rli_tls_context_create(struct tls_context **out, enum tls_role role,
 	if (context == NULL) {
 		return -ENOMEM;
 	}
+	atomic_init(&context->users, 1);
 	context->server = role == TLS_SERVER;
 	context->ssl_ctx =
 		SSL_CTX_new(role == TLS_SERVER ? TLS_server_method() : TLS_client_method());
@@ -401,10 +406,30 @@ rli_tls_context_resume(struct tls_context *context, struct tls_tickets *tickets)
 }
 
 void
+rli_tls_context_join(struct ssl_ctx_st *ssl_ctx)
+{
+	struct tls_context *context = SSL_CTX_get_ex_data(ssl_ctx, context_index);
+
+	(void)atomic_fetch_add_explicit(&context->users, 1, memory_order_relaxed);
+}
+
+void
+rli_tls_context_leave(struct ssl_ctx_st *ssl_ctx)
+{
+	struct tls_context *context = SSL_CTX_get_ex_data(ssl_ctx, context_index);
+
+	/* pairs with: context_free() */
+	(void)atomic_fetch_sub_explicit(&context->users, 1, memory_order_release);
+}
+
+void
 rli_tls_context_destroy(struct tls_context *context)
 {
 	if (context != NULL) {
-		SSL_CTX_free(context->ssl_ctx); /* the last session frees both */
+		SSL_CTX *ssl_ctx = context->ssl_ctx;
+
+		rli_tls_context_leave(ssl_ctx);
+		SSL_CTX_free(ssl_ctx); /* the last session frees both */
 	}
 	rli_tls_error_clear();
 }

@@ -6,6 +6,7 @@
 #ifndef RINGLINE_TLS_TLS_CONTEXT_H
 #define RINGLINE_TLS_TLS_CONTEXT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct ssl_ctx_st;
 
 struct tls_context {
 	struct ssl_ctx_st *ssl_ctx;
+	_Atomic uint32_t users; /* sessions, and until it is destroyed one more */
 	bool server;
 	uint8_t alpn_len;
 	uint8_t alpn[TLS_ALPN_MAX]; /* each protocol behind its length */
@@ -45,6 +47,13 @@ int rli_tls_context_create(struct tls_context **out, enum tls_role role,
  * session; without this they have tickets of their own context's, which nobody else can open.
  */
 void rli_tls_context_resume(struct tls_context *context, struct tls_tickets *tickets);
+
+/*
+ * A session of it begins, and ends, before it is freed. OpenSSL counts them, too, and frees the
+ * context; this count is how we know that nobody reads it then.
+ */
+void rli_tls_context_join(struct ssl_ctx_st *ssl_ctx);
+void rli_tls_context_leave(struct ssl_ctx_st *ssl_ctx);
 
 /* Sessions that were made of it live on. NULL does nothing. */
 void rli_tls_context_destroy(struct tls_context *context);

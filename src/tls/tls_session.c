@@ -205,6 +205,9 @@ rli_tls_session_init(struct tls_session *session, const struct tls_context *cont
 	(void)pthread_once(&session_once, session_method_init); /* it can't fail */
 	rli_tls_error_clear();
 	session->ssl = SSL_new(context->ssl_ctx);
+	if (session->ssl != NULL) {
+		rli_tls_context_join(context->ssl_ctx);
+	}
 	bio = session_method != NULL ? BIO_new(session_method) : NULL;
 	if (session->ssl == NULL || bio == NULL) {
 		BIO_free(bio);
@@ -275,6 +278,9 @@ rli_tls_session_fini(struct tls_session *session)
 {
 	rli_chunk_give_list(session->pool, session->out_first);
 	session->out_first = NULL;
+	if (session->ssl != NULL) {
+		rli_tls_context_leave(SSL_get_SSL_CTX(session->ssl));
+	}
 	SSL_free(session->ssl);
 	rli_tls_error_clear();
 	*session = (struct tls_session){ .said = true };
