@@ -245,26 +245,26 @@ listener_refuse(struct rl_system *system, const char *text, int rc, const char *
 	return rc;
 }
 
-/* Everything is read from files, and tickets can be made. 0 or a negative errno, logged. */
+/*
+ * Tickets can be made, and everything is read from files. 0 or a negative errno, logged but for
+ * -ENOMEM. The key first: without random numbers OpenSSL makes no context, and does not say why.
+ */
 static int
 listener_read_tls(struct rl_system *system, const struct rl_tls_options *options,
 		  struct tls_context **out)
 {
-	int rc = rli_tls_context_create(out, TLS_SERVER, options, &system->log);
+	int rc = rli_tls_tickets_ready(&system->tickets, rli_host_now_ns());
 
 	if (rc != 0) {
-		return rc;
-	}
-	rc = rli_tls_tickets_ready(&system->tickets, rli_host_now_ns());
-	if (rc != 0) {
 		rli_log(&system->log, RL_LOG_ERROR, LOG_NO_SHARD,
-			"tls: no random numbers for the key of tickets");
-		rli_tls_context_destroy(*out);
-		*out = NULL;
+			"tls: can't make a key for session tickets: OpenSSL has no random numbers");
 		return rc;
 	}
-	rli_tls_context_resume(*out, &system->tickets);
-	return 0;
+	rc = rli_tls_context_create(out, TLS_SERVER, options, &system->log);
+	if (rc == 0) {
+		rli_tls_context_resume(*out, &system->tickets);
+	}
+	return rc;
 }
 
 /* Certificate and key are read and checked before there is a socket. */

@@ -122,8 +122,7 @@ context_load_own(SSL_CTX *ssl_ctx, const char *cert_file, const char *key_file,
 		return context_refuse_file(log, "cert_file", cert_file);
 	}
 	cert = SSL_CTX_get0_certificate(ssl_ctx);
-	/* a key of another kind finds no certificate, which SSL_CTX_check_private_key() would say
-	 */
+	/* SSL_CTX_check_private_key() would say of a key of another kind: no certificate */
 	if (SSL_CTX_use_PrivateKey_file(ssl_ctx, key_file, SSL_FILETYPE_PEM) != 1 ||
 	    X509_check_private_key(cert, SSL_CTX_get0_privatekey(ssl_ctx)) != 1) {
 		return context_refuse_file(log, "key_file", key_file);

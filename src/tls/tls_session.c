@@ -129,8 +129,8 @@ bio_read(BIO *bio, char *out, size_t len, size_t *got)
 	size_t bytes = len < session->in_len ? len : session->in_len;
 
 	BIO_clear_retry_flags(bio);
-	if (len <=
-	    SSL3_RT_HEADER_LENGTH) { /* or the last few bytes of a record, which is as good */
+	/* a header; or the last few bytes of a record, which is as good */
+	if (len <= SSL3_RT_HEADER_LENGTH) {
 		bytes = session->in_records > 0 ? bytes : 0;
 		session->in_records -= bytes > 0 ? 1 : 0;
 	}

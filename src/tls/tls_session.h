@@ -41,8 +41,7 @@ struct tls_session {
 	/* fed and not taken yet; set around each call that reads */
 	const uint8_t *in;
 	size_t in_len;
-	uint32_t
-		in_records; /* so many may be begun; then what is fed is left, and more is wanted */
+	uint32_t in_records; /* may be begun; then what is fed is left, and more is wanted */
 
 	/* made and not taken yet; from out_at on there is room */
 	struct chunk *out_first;

@@ -2,7 +2,8 @@
 /*
  * Proved: a ticket is good on every shard, after a reload and after one rotation, and no more when
  * its key has been retired; keys rotate by themselves; opened connections resume, each only where
- * it has verified before; a listener shows the certificate of the name.
+ * it has verified before; a listener shows the certificate of the name, and does not open without
+ * a key for tickets.
  * How: OpenSSL as the other end, and our own.
  * Not: names and keys in detail (test_tls_sni.c, test_tls_tickets.c, test_tls_store.c).
  */
@@ -11,6 +12,8 @@
 #include <errno.h>
 
 #include <openssl/x509.h>
+
+#include "../unit/tls_random.h"
 
 /* Connects with @session, which may be NULL, and leaves there what it got. True: resumed. */
 static bool
@@ -296,6 +299,24 @@ tls_listener_shows_the_certificate_of_the_name(void **state)
 	rig_end(rig);
 }
 
+static void
+tls_listener_without_a_key_for_tickets_is_refused(void **state)
+{
+	const struct rl_listener_options options = { .conn = { .tls = &server_tls } };
+	struct rig *rig = *state;
+	rl_listener_id id;
+
+	rig_start(rig, RL_CONFIG());
+	tls_random_is_out(true);
+	assert_int_equal(rl_listener_open(rig->sys, "tls://127.0.0.1:0", &namer, &options, &id),
+			 -EIO);
+	rig_assert_logged(rig, "OpenSSL has no random numbers");
+	assert_int_equal(rl_system_rotate_tickets(rig->sys), -EIO);
+	tls_random_is_out(false);
+	assert_int_equal(rl_listener_open(rig->sys, "tls://127.0.0.1:0", &namer, &options, &id), 0);
+	rig_end(rig);
+}
+
 int
 main(void)
 {
@@ -304,6 +325,7 @@ main(void)
 		rig_case(tls_keys_of_tickets_rotate_by_themselves),
 		rig_case(tls_opened_connection_resumes_what_it_has_verified),
 		rig_case(tls_listener_shows_the_certificate_of_the_name),
+		rig_case(tls_listener_without_a_key_for_tickets_is_refused),
 	};
 
 	return tls_rig_main("tls_resume", tests, RIG_COUNT(tests));

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Proved: keys rotate when they are due and not before, the one before still opens, what is retired
- *         is wiped; a ticket is good at every context that shares the keys, and is replaced.
+ *         is wiped; without random numbers they stay, and it is tried again; a ticket is good at
+ *         every context that shares the keys, and is replaced.
  * How: a clock of the test's own; two sessions in memory.
  * Not: the timer that looks (test_tls_resume.c).
  */
 #include "unit.h"
 
+#include <errno.h>
+
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "tls/tls_tickets.h"
 #include "tls_certs.h"
 #include "tls_pair.h"
+#include "tls_random.h"
 
 #define HOUR_NS (UINT64_C(3600) * 1000000000)
 
@@ -68,6 +73,35 @@ tickets_rotate_when_they_are_due(void **state)
 	assert_int_equal(rli_tls_tickets_rotate(&tickets, 14 * HOUR_NS), 0);
 	assert_int_equal(rli_tls_tickets_find(&tickets, first.name, &key), TICKET_UNKNOWN);
 	assert_true(rli_tls_tickets_look(&tickets, 25 * HOUR_NS) == 26 * HOUR_NS);
+	rli_tls_tickets_fini(&tickets);
+}
+
+static void
+tickets_without_random_numbers_stay(void **state)
+{
+	struct tls_tickets tickets;
+	struct ticket_key first;
+	struct ticket_key key;
+
+	(void)state;
+	rli_tls_tickets_init(&tickets, (int64_t)(8 * HOUR_NS));
+	tls_random_is_out(true);
+	assert_int_equal(rli_tls_tickets_ready(&tickets, 0), -EIO);
+	assert_int_equal(tickets.count, 0);
+	tls_random_is_out(false);
+	assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
+	rli_tls_tickets_newest(&tickets, &first);
+
+	tls_random_is_out(true);
+	assert_int_equal(rli_tls_tickets_rotate(&tickets, HOUR_NS), -EIO);
+	assert_true(rli_tls_tickets_look(&tickets, 8 * HOUR_NS) == 9 * HOUR_NS); /* again */
+	assert_int_equal(tickets.count, 1);
+	rli_tls_tickets_newest(&tickets, &key);
+	assert_memory_equal(&key, &first, sizeof(key));
+	assert_int_equal(ERR_peek_error(), 0);
+	tls_random_is_out(false);
+	assert_true(rli_tls_tickets_look(&tickets, 9 * HOUR_NS) == 17 * HOUR_NS);
+	assert_int_equal(rli_tls_tickets_find(&tickets, first.name, &key), TICKET_OLDER);
 	rli_tls_tickets_fini(&tickets);
 }
 
@@ -341,6 +375,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tickets_rotate_when_they_are_due),
+		cmocka_unit_test(tickets_without_random_numbers_stay),
 		cmocka_unit_test(tickets_retired_are_wiped),
 		cmocka_unit_test(ticket_is_good_at_all_contexts_while_its_key_lives),
 		cmocka_unit_test(proof_of_a_session_is_as_old_as_its_first_handshake),
