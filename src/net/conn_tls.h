@@ -41,6 +41,8 @@ struct conn_tls {
 	bool held_up; /* output waits for the rest of a message of the peer's */
 };
 
+_Static_assert(sizeof(struct conn_tls) <= 208, "docs/limits.md says what TLS adds to a connection");
+
 /* What opened connections with the same options share; read when the first of them is opened. */
 struct tls_client {
 	const struct rl_tls_options *options;

@@ -76,6 +76,14 @@ tickets_rotate_when_they_are_due(void **state)
 	rli_tls_tickets_fini(&tickets);
 }
 
+static int
+random_is_back(void **state)
+{
+	(void)state;
+	tls_random_is_out(false);
+	return 0;
+}
+
 static void
 tickets_without_random_numbers_stay(void **state)
 {
@@ -375,7 +383,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tickets_rotate_when_they_are_due),
-		cmocka_unit_test(tickets_without_random_numbers_stay),
+		cmocka_unit_test_teardown(tickets_without_random_numbers_stay, random_is_back),
 		cmocka_unit_test(tickets_retired_are_wiped),
 		cmocka_unit_test(ticket_is_good_at_all_contexts_while_its_key_lives),
 		cmocka_unit_test(proof_of_a_session_is_as_old_as_its_first_handshake),
