@@ -72,7 +72,7 @@ struct chunk *rli_chunk_take_list(struct chunk_pool *pool, size_t bytes, size_t 
 
 void rli_chunk_give_list(struct chunk_pool *pool, struct chunk *first);
 
-/* How much of @len bytes does not fit behind those of @last, the end of a list; NULL: it is empty. */
+/* How many of @len bytes do not fit behind @last, the end of a list; NULL: it is empty. */
 static inline size_t
 chunk_beyond(const struct chunk *last, size_t len)
 {
