@@ -47,16 +47,6 @@ peer_echoes(struct tls_peer *peer)
 	tls_peer_recv_text(peer, "still here");
 }
 
-static void
-peer_leaves(struct tls_peer *peer)
-{
-	char byte;
-
-	tls_peer_end(peer);
-	assert_int_equal(tls_peer_recv(peer, &byte, 1), 0);
-	tls_peer_close(peer);
-}
-
 static long
 file_serial(enum tls_certs_file file)
 {
@@ -129,7 +119,7 @@ reload_dials(struct rig *rig, struct reloader *reloader, struct tls_peer *old,
 		seen[serial == serials[1]] = true;
 		peer_echoes(&peer);
 		peer_echoes(&old[dials % OLD_CONNS]);
-		peer_leaves(&peer);
+		tls_peer_leave(&peer);
 		dials++;
 	}
 	return dials;
@@ -172,11 +162,11 @@ tls_reload_under_load_fails_nobody(void **state)
 				 0);
 		tls_peer_dial(&last, rig->url, &setup);
 		assert_int_equal(peer_serial(&last), serials[i]);
-		peer_leaves(&last);
+		tls_peer_leave(&last);
 	}
 	for (size_t i = 0; i < OLD_CONNS; i++) {
 		peer_echoes(&old[i]);
-		peer_leaves(&old[i]);
+		tls_peer_leave(&old[i]);
 	}
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], OLD_CONNS + dials + 2);
 	rig_end(rig);
@@ -276,7 +266,7 @@ tls_half_open_handshakes_are_gone_at_the_deadline(void **state)
 	assert_int_equal(probe->opens, 1);
 	assert_int_equal(probe->stops, count + late);
 	peer_echoes(&healthy);
-	peer_leaves(&healthy);
+	tls_peer_leave(&healthy);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 1);
 	rig_end(rig);
 	assert_int_equal(rig->stats.closed[RL_REASON_TIMEOUT_HANDSHAKE], count + late);
@@ -367,11 +357,11 @@ tls_cap_of_handshakes_holds_in_a_flood(void **state)
 		}
 		rig_await(rig, probe->stops, wave + (wave + 1) * FLOOD_CAP);
 		tls_peer_dial(&guest, rig->url, &setup); /* there is room again */
-		peer_leaves(&guest);
+		tls_peer_leave(&guest);
 		rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], wave + 1);
 	}
 	peer_echoes(&healthy);
-	peer_leaves(&healthy);
+	tls_peer_leave(&healthy);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], FLOOD_WAVES + 1);
 	rig_forgive_logged(rig, "tls_handshakes_max = 16 is reached");
 	rig_end(rig);
@@ -474,11 +464,11 @@ shaken_before_a_message(struct rig *rig, const struct rl_config *config, size_t 
 	rig_await(rig, probe->opens, 2 + count);
 	for (size_t i = 0; i < count; i++) {
 		peer_echoes(&shakers[i]);
-		peer_leaves(&shakers[i]);
+		tls_peer_leave(&shakers[i]);
 	}
 	test_free(shakers);
-	peer_leaves(&healthy);
-	peer_leaves(&other);
+	tls_peer_leave(&healthy);
+	tls_peer_leave(&other);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 2 + count);
 	client_close(held[0]);
 	client_close(held[1]);
