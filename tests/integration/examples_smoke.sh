@@ -389,7 +389,11 @@ assert stats["msgs_sent"] >= 400000, "fewer messages than round trips need"
 assert stats["enters"] < 40000, "a system call for each message"
 assert stats["wakeups_sent"] < stats["msgs_sent"] / 20, "a wake-up for each message"
 ' "$tmp/out" 2>"$tmp/err" || fail "ping_pong --load: $(tail -n 1 "$tmp/err")"
-	! command -v strace >/dev/null || check_ping_pong_calls
+	if strace -o "$tmp/calls" true 2>/dev/null; then
+		check_ping_pong_calls
+	else
+		printf 'examples_smoke: strace is not installed, or may not trace\n'
+	fi
 }
 
 # What the counters don't know: every system call of every thread, 400,000 messages, starting included.
@@ -397,9 +401,10 @@ check_ping_pong_calls()
 {
 	local calls
 	# a sanitizer can't look for leaks under strace
-	ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout -k 5 "$limit" strace -c -f -o "$tmp/calls" "$dir/ping_pong" --rounds 200000 --load \
-		>"$tmp/out" 2>"$tmp/err" || fail "ping_pong under strace: $(cat "$tmp/err")"
-	calls=$(awk '$NF == "total" { print $4 }' "$tmp/calls")
+	ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout -k 5 "$limit" strace -c -f -o "$tmp/calls" \
+		"$dir/ping_pong" --rounds 200000 --load >"$tmp/out" 2>"$tmp/err" || fail "ping_pong under strace"
+	# the line of the total has a column less in old versions
+	calls=$(awk '$4 ~ /^[0-9]+$/ && $NF != "total" { n += $4 } END { print n + 0 }' "$tmp/calls")
 	[[ $calls -gt 10 && $calls -lt 40000 ]] || fail "ping_pong: $calls system calls: $(cat "$tmp/calls")"
 }
 

@@ -191,6 +191,9 @@ uint64_t rig_now_ns(void);
 /* Entries of /proc/self/fd. */
 uint32_t rig_fds(void);
 
+/* May @clients have @need descriptors? The limit is as high as can be then; a line says why not. */
+bool rig_fds_are_allowed(uint32_t clients, uint32_t need);
+
 /* How long the threads of this process, together, have run or waited for a CPU. */
 uint64_t rig_awake_ns(void);
 

@@ -15,7 +15,6 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -237,19 +236,7 @@ crowd_size(void)
 static bool
 crowd_is_allowed(void)
 {
-	rlim_t need = crowd_size() + CROWD_FDS_SPARE;
-	struct rlimit limit = { 0 };
-
-	(void)getrlimit(RLIMIT_NOFILE, &limit); /* these two can't fail */
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	if (need <= limit.rlim_max) {
-		return true;
-	}
-	print_error("%u clients need a hard RLIMIT_NOFILE of %llu, and it is %llu (ulimit -Hn); "
-		    "RL_TEST_CLIENTS says how many\n",
-		    crowd_size(), (unsigned long long)need, (unsigned long long)limit.rlim_max);
-	return false;
+	return rig_fds_are_allowed(crowd_size(), crowd_size() + CROWD_FDS_SPARE);
 }
 
 /* A line of the guest's: of any length, so that it takes from one message to all that it can. */

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <openssl/pem.h>
@@ -22,6 +21,7 @@
 #define OLD_CONNS    8
 #define RELOADS	     60
 #define HALF_OPEN    2000
+#define FDS_SPARE    64
 #define FLOOD_CAP    16
 #define FLOOD_CONNS  48
 #define FLOOD_WAVES  6
@@ -31,30 +31,10 @@
 #define LINE_SHAKERS (8 * LINE_BUFFERS)
 
 static void
-raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = limit.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
-static void
 peer_echoes(struct tls_peer *peer)
 {
 	tls_peer_send(peer, "still here", 10);
 	tls_peer_recv_text(peer, "still here");
-}
-
-static void
-peer_leaves(struct tls_peer *peer)
-{
-	char byte;
-
-	tls_peer_end(peer);
-	assert_int_equal(tls_peer_recv(peer, &byte, 1), 0);
-	tls_peer_close(peer);
 }
 
 static long
@@ -129,7 +109,7 @@ reload_dials(struct rig *rig, struct reloader *reloader, struct tls_peer *old,
 		seen[serial == serials[1]] = true;
 		peer_echoes(&peer);
 		peer_echoes(&old[dials % OLD_CONNS]);
-		peer_leaves(&peer);
+		tls_peer_leave(&peer);
 		dials++;
 	}
 	return dials;
@@ -172,11 +152,11 @@ tls_reload_under_load_fails_nobody(void **state)
 				 0);
 		tls_peer_dial(&last, rig->url, &setup);
 		assert_int_equal(peer_serial(&last), serials[i]);
-		peer_leaves(&last);
+		tls_peer_leave(&last);
 	}
 	for (size_t i = 0; i < OLD_CONNS; i++) {
 		peer_echoes(&old[i]);
-		peer_leaves(&old[i]);
+		tls_peer_leave(&old[i]);
 	}
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_PEER_FIN], OLD_CONNS + dials + 2);
 	rig_end(rig);
@@ -254,7 +234,7 @@ tls_half_open_handshakes_are_gone_at_the_deadline(void **state)
 	uint64_t late;
 	int *fds;
 
-	raise_file_limit();
+	assert_true(rig_fds_are_allowed(count, 2 * count + FDS_SPARE)); /* at both ends */
 	hello_make(&hello);
 	fds = test_calloc(count, sizeof(*fds));
 	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = RL_SEC(2)));
@@ -276,7 +256,7 @@ tls_half_open_handshakes_are_gone_at_the_deadline(void **state)
 	assert_int_equal(probe->opens, 1);
 	assert_int_equal(probe->stops, count + late);
 	peer_echoes(&healthy);
-	peer_leaves(&healthy);
+	tls_peer_leave(&healthy);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 1);
 	rig_end(rig);
 	assert_int_equal(rig->stats.closed[RL_REASON_TIMEOUT_HANDSHAKE], count + late);
@@ -367,11 +347,11 @@ tls_cap_of_handshakes_holds_in_a_flood(void **state)
 		}
 		rig_await(rig, probe->stops, wave + (wave + 1) * FLOOD_CAP);
 		tls_peer_dial(&guest, rig->url, &setup); /* there is room again */
-		peer_leaves(&guest);
+		tls_peer_leave(&guest);
 		rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], wave + 1);
 	}
 	peer_echoes(&healthy);
-	peer_leaves(&healthy);
+	tls_peer_leave(&healthy);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], FLOOD_WAVES + 1);
 	rig_forgive_logged(rig, "tls_handshakes_max = 16 is reached");
 	rig_end(rig);
@@ -474,11 +454,11 @@ shaken_before_a_message(struct rig *rig, const struct rl_config *config, size_t 
 	rig_await(rig, probe->opens, 2 + count);
 	for (size_t i = 0; i < count; i++) {
 		peer_echoes(&shakers[i]);
-		peer_leaves(&shakers[i]);
+		tls_peer_leave(&shakers[i]);
 	}
 	test_free(shakers);
-	peer_leaves(&healthy);
-	peer_leaves(&other);
+	tls_peer_leave(&healthy);
+	tls_peer_leave(&other);
 	rig_await(rig, probe->stopped[RL_REASON_PEER_FIN], 2 + count);
 	client_close(held[0]);
 	client_close(held[1]);

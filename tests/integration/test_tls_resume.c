@@ -20,13 +20,10 @@ static bool
 peer_resumes(struct rig *rig, int version, SSL_SESSION **session)
 {
 	struct tls_peer_setup setup = { .version = version };
-	char plain[RL_URL_MAX];
 	struct tls_peer peer;
 	bool resumed;
-	char byte;
 
-	(void)snprintf(plain, sizeof(plain), "tcp%s", rig->url + 3);
-	tls_peer_init(&peer, client_dial(plain), &setup);
+	tls_peer_init(&peer, raw_dial(rig), &setup);
 	if (*session != NULL) {
 		assert_int_equal(SSL_set_session(peer.ssl, *session), 1);
 		SSL_SESSION_free(*session);
@@ -36,9 +33,7 @@ peer_resumes(struct rig *rig, int version, SSL_SESSION **session)
 	tls_peer_recv_text(&peer, "hello"); /* tickets come before it */
 	resumed = SSL_session_reused(peer.ssl) == 1;
 	*session = SSL_get1_session(peer.ssl);
-	tls_peer_end(&peer);
-	assert_int_equal(tls_peer_recv(&peer, &byte, 1), 0);
-	tls_peer_close(&peer);
+	tls_peer_leave(&peer);
 	return resumed;
 }
 
@@ -248,8 +243,7 @@ assert_named(struct rig *rig, const char *name, const char *shown)
 					NID_commonName, subject, sizeof(subject));
 	assert_string_equal(subject, shown);
 	tls_peer_recv_text(&peer, name != NULL ? name : "-");
-	tls_peer_end(&peer);
-	tls_peer_close(&peer);
+	tls_peer_leave(&peer);
 }
 
 static void

@@ -266,3 +266,13 @@ tls_peer_close(struct tls_peer *peer)
 	ERR_clear_error();
 	client_close(peer->fd);
 }
+
+void
+tls_peer_leave(struct tls_peer *peer)
+{
+	char byte;
+
+	tls_peer_end(peer);
+	assert_int_equal(tls_peer_recv(peer, &byte, 1), 0);
+	tls_peer_close(peer);
+}

@@ -70,4 +70,7 @@ size_t tls_peer_waiting(const struct tls_peer *peer);
 
 void tls_peer_close(struct tls_peer *peer);
 
+/* Both ends say close_notify and nothing else; then its socket is closed. */
+void tls_peer_leave(struct tls_peer *peer);
+
 #endif

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A shard that has nothing to do must not run for this long; tried again until patience is out. */
@@ -39,6 +40,23 @@ rig_fds(void)
 	}
 	(void)closedir(dir);
 	return count;
+}
+
+bool
+rig_fds_are_allowed(uint32_t clients, uint32_t need)
+{
+	struct rlimit limit = { 0 };
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit); /* these two can't fail */
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (need <= limit.rlim_max) {
+		return true;
+	}
+	print_error("%u clients need a hard RLIMIT_NOFILE of %u, and it is %llu (ulimit -Hn); "
+		    "RL_TEST_CLIENTS says how many\n",
+		    clients, need, (unsigned long long)limit.rlim_max);
+	return false;
 }
 
 /* The first line of a thread's file in /proc; empty when the thread has gone. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Proved: every verb of an actor aborts outside its handler; verbs that can't refuse another thread
- *         abort there, also while the handler runs.
+ * Proved: every verb of an actor aborts outside its handler, what only reads does not; verbs that
+ *         can't refuse another thread abort there, also while the handler runs.
  * How: by hand; deaths in a child.
  * Not: the verbs that answer -EPERM on another thread; integration/test_mesh.c does that.
  */
@@ -174,6 +174,23 @@ actor_verbs_outside_its_handler_assert(void **state)
 	}
 }
 
+static void
+actor_reads_outside_its_handler_are_answered(void **state)
+{
+	struct rl_actor *actor = bed_spawn(NULL);
+	struct rl_conn_stats stats;
+	struct rl_addr peer;
+
+	(void)state;
+	bed_turn();
+	assert_null(rli_actor_running);
+	assert_true(rl_actor_self(actor).private_bits == rli_actor_id_bits(actor));
+	assert_ptr_equal(rl_actor_shard(actor), &bed.shard);
+	assert_non_null(rl_actor_state(actor));
+	assert_int_equal(rl_conn_peer(actor, &peer), -ENOTCONN);
+	assert_int_equal(rl_conn_stats(actor, &stats), -ENOTCONN);
+}
+
 static enum verb wrong_verb; /* what wrong_thread() calls */
 
 static void *
@@ -227,6 +244,7 @@ actor_wrong_run(void)
 {
 	const struct CMUnitTest tests[] = {
 		on_bed(actor_verbs_outside_its_handler_assert),
+		on_bed(actor_reads_outside_its_handler_are_answered),
 		on_bed(actor_verbs_on_another_thread_assert),
 	};
 

@@ -11,26 +11,7 @@
 #include <openssl/ssl.h>
 
 #include "tls/tls_info.h"
-#include "tls_certs.h"
 #include "tls_pair.h"
-
-static struct tls_certs certs;
-
-static int
-info_setup(void **state)
-{
-	(void)state;
-	tls_certs_make(&certs);
-	return 0;
-}
-
-static int
-info_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
-	return 0;
-}
 
 static void
 info_names_both_ends_and_what_they_agreed_on(void **state)
@@ -148,5 +129,5 @@ main(void)
 		cmocka_unit_test(info_of_a_resumed_session_has_the_same_peer),
 	};
 
-	return cmocka_run_group_tests(tests, info_setup, info_teardown);
+	return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }

@@ -12,52 +12,7 @@
 
 #include <openssl/ssl.h>
 
-#include "tls_certs.h"
 #include "tls_pair.h"
-
-static struct tls_certs certs;
-
-static int
-session_setup(void **state)
-{
-	(void)state;
-	tls_certs_make(&certs);
-	return 0;
-}
-
-static int
-session_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
-	return 0;
-}
-
-static struct rl_tls_options
-server_options(void)
-{
-	struct rl_tls_options options = RL_TLS_OPTIONS(.cert_file = certs.file[CERTS_SERVER],
-						       .key_file = certs.file[CERTS_SERVER_KEY]);
-
-	return options;
-}
-
-static struct rl_tls_options
-client_options(void)
-{
-	struct rl_tls_options options = RL_TLS_OPTIONS(.ca_file = certs.file[CERTS_CA]);
-
-	return options;
-}
-
-static void
-pair_init(void)
-{
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options client = client_options();
-
-	pair_init_with(&server, &client, TLS_CERTS_NAME);
-}
 
 /* Read what came of the handshake besides: tickets. */
 static void
@@ -66,19 +21,6 @@ pair_settle(void)
 	size_t got;
 
 	assert_int_equal(pair_read(CLIENT, WIRE_MAX, &got), TLS_WANTS);
-}
-
-static void
-pair_say(int end, const char *text)
-{
-	size_t got;
-
-	assert_int_equal(rli_tls_write(&pair.ends[end], (const uint8_t *)text, strlen(text)),
-			 TLS_DONE);
-	(void)pair_send(end);
-	assert_int_equal(pair_read(!end, WIRE_MAX, &got), TLS_DONE);
-	assert_int_equal(got, strlen(text));
-	assert_memory_equal(plain[!end], text, got);
 }
 
 static void
@@ -401,31 +343,29 @@ session_of_a_client_verifies_certificate_and_name(void **state)
 	static const char *const good[] = { TLS_CERTS_NAME, "localhost", "127.0.0.1", "::1" };
 	static const char *const bad[] = { "other.test", "test", "127.0.0.2", "::2",
 					   "a.server.test" };
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options client = client_options();
 	struct rl_tls_options stranger = RL_TLS_OPTIONS(.ca_file = certs.file[CERTS_STRANGER]);
 	struct rl_tls_options system = RL_TLS_OPTIONS(.ca_file = NULL);
 
 	(void)state;
 	for (size_t i = 0; i < UNIT_COUNT(good); i++) {
-		pair_init_with(&server, &client, good[i]);
+		pair_init_with(&server_options, &client_options, good[i]);
 		assert_int_equal(pair_handshake(WIRE_MAX), TLS_DONE);
 		pair_fini();
 	}
 	for (size_t i = 0; i < UNIT_COUNT(bad); i++) {
-		client_refuses(&server, &client, bad[i], -EKEYREJECTED);
+		client_refuses(&server_options, &client_options, bad[i], -EKEYREJECTED);
 	}
-	client_refuses(&server, &stranger, TLS_CERTS_NAME, -EKEYREJECTED);
-	client_refuses(&server, &system, TLS_CERTS_NAME, -EKEYREJECTED);
+	client_refuses(&server_options, &stranger, TLS_CERTS_NAME, -EKEYREJECTED);
+	client_refuses(&server_options, &system, TLS_CERTS_NAME, -EKEYREJECTED);
 }
 
 static void
 session_of_a_server_that_wants_certificates_verifies_them(void **state)
 {
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options good = client_options();
-	struct rl_tls_options stranger = client_options();
-	struct rl_tls_options none = client_options();
+	struct rl_tls_options server = server_options;
+	struct rl_tls_options good = client_options;
+	struct rl_tls_options stranger = client_options;
+	struct rl_tls_options none = client_options;
 	const struct rl_tls_options *bad[] = { &stranger, &none };
 	size_t got;
 
@@ -451,8 +391,8 @@ session_of_a_server_that_wants_certificates_verifies_them(void **state)
 static void
 session_without_anything_in_common_says_so(void **state)
 {
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options client = client_options();
+	struct rl_tls_options server = server_options;
+	struct rl_tls_options client = client_options;
 
 	(void)state;
 	server.alpn = "h2";
@@ -519,7 +459,6 @@ session_outlives_the_owner_of_its_context(void **state)
 static void
 session_name_that_can_be_none_is_refused(void **state)
 {
-	struct rl_tls_options client = client_options();
 	struct tls_session session;
 	struct unit_log log;
 
@@ -528,8 +467,9 @@ session_name_that_can_be_none_is_refused(void **state)
 	unit_log_init(&log);
 	rli_tls_session_fini(&pair.ends[CLIENT]);
 	rli_tls_context_destroy(pair.contexts[CLIENT]);
-	assert_int_equal(
-		rli_tls_context_create(&pair.contexts[CLIENT], TLS_CLIENT, &client, &log.log), 0);
+	assert_int_equal(rli_tls_context_create(&pair.contexts[CLIENT], TLS_CLIENT, &client_options,
+						&log.log),
+			 0);
 	memset(plain[0], 'a', 300);
 	plain[0][300] = '\0';
 	assert_int_equal(rli_tls_session_init(&session, pair.contexts[CLIENT], &pair.pool,
@@ -561,5 +501,5 @@ main(void)
 		cmocka_unit_test(session_name_that_can_be_none_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, session_setup, session_teardown);
+	return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }

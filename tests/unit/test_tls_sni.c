@@ -14,32 +14,18 @@
 #include <openssl/x509.h>
 
 #include "tls/tls_sni.h"
-#include "tls_certs.h"
 #include "tls_pair.h"
 
-static struct tls_certs certs;
 static struct rl_tls_cert others[2];
-static struct rl_tls_options server_options = RL_TLS_OPTIONS(.certs = others, .certs_count = 2);
-static struct rl_tls_options client_options = RL_TLS_OPTIONS(.alpn = NULL);
 
 static int
 sni_setup(void **state)
 {
-	(void)state;
-	tls_certs_make(&certs);
-	server_options.cert_file = certs.file[CERTS_SERVER];
-	server_options.key_file = certs.file[CERTS_SERVER_KEY];
+	(void)pair_setup(state);
+	server_options.certs = others;
+	server_options.certs_count = UNIT_COUNT(others);
 	others[0] = (struct rl_tls_cert){ certs.file[CERTS_WILD], certs.file[CERTS_WILD_KEY] };
 	others[1] = (struct rl_tls_cert){ certs.file[CERTS_OTHER], certs.file[CERTS_OTHER_KEY] };
-	client_options.ca_file = certs.file[CERTS_CA];
-	return 0;
-}
-
-static int
-sni_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
 	return 0;
 }
 
@@ -368,5 +354,5 @@ main(void)
 		cmocka_unit_test(sni_of_as_many_as_allowed_is_taken),
 	};
 
-	return cmocka_run_group_tests(tests, sni_setup, sni_teardown);
+	return cmocka_run_group_tests(tests, sni_setup, pair_teardown);
 }

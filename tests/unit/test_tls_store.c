@@ -10,35 +10,15 @@
 #include <openssl/x509.h>
 
 #include "tls/tls_store.h"
-#include "tls_certs.h"
 #include "tls_pair.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 
-static struct tls_certs certs;
-static struct rl_tls_options server_options = RL_TLS_OPTIONS(.alpn = NULL);
-static struct rl_tls_options client_options = RL_TLS_OPTIONS(.alpn = NULL);
+_Static_assert(TLS_PROOF_MAX_NS == 86400 * SECOND_NS, "a proof counts for a day");
+_Static_assert(TLS_SITE_SESSIONS == 4, "a site has so many sessions");
+
 static const struct tls_context *const one = (const void *)&certs.dir[0];
 static const struct tls_context *const two = (const void *)&certs.dir[1];
-
-static int
-store_setup(void **state)
-{
-	(void)state;
-	tls_certs_make(&certs);
-	server_options.cert_file = certs.file[CERTS_SERVER];
-	server_options.key_file = certs.file[CERTS_SERVER_KEY];
-	client_options.ca_file = certs.file[CERTS_CA];
-	return 0;
-}
-
-static int
-store_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
-	return 0;
-}
 
 /* A session that a client got. */
 static SSL_SESSION *
@@ -47,7 +27,7 @@ session_of(int version)
 	SSL_SESSION *session;
 	size_t got;
 
-	pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+	pair_init();
 	(void)SSL_set_max_proto_version(pair.ends[CLIENT].ssl, version);
 	assert_int_equal(pair_handshake(WIRE_MAX), TLS_DONE);
 	assert_int_equal(pair_read(CLIENT, WIRE_MAX, &got), TLS_WANTS);
@@ -230,7 +210,7 @@ session_keeps_and_resumes_by_itself(void **state)
 
 	(void)state;
 	assert_int_equal(rli_tls_store_init(&store, 2), 0);
-	pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+	pair_init();
 	place = rli_tls_store_place(&store, pair.contexts[CLIENT], TLS_CERTS_NAME, 443);
 	for (int i = 0; i < 5; i++) {
 		pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);
@@ -272,5 +252,5 @@ main(void)
 		cmocka_unit_test(session_keeps_and_resumes_by_itself),
 	};
 
-	return cmocka_run_group_tests(tests, store_setup, store_teardown);
+	return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }

@@ -13,34 +13,10 @@
 #include <openssl/ssl.h>
 
 #include "tls/tls_tickets.h"
-#include "tls_certs.h"
 #include "tls_pair.h"
 #include "tls_random.h"
 
 #define HOUR_NS (UINT64_C(3600) * 1000000000)
-
-static struct tls_certs certs;
-static struct rl_tls_options server_options = RL_TLS_OPTIONS(.alpn = NULL);
-static struct rl_tls_options client_options = RL_TLS_OPTIONS(.alpn = NULL);
-
-static int
-tickets_setup(void **state)
-{
-	(void)state;
-	tls_certs_make(&certs);
-	server_options.cert_file = certs.file[CERTS_SERVER];
-	server_options.key_file = certs.file[CERTS_SERVER_KEY];
-	client_options.ca_file = certs.file[CERTS_CA];
-	return 0;
-}
-
-static int
-tickets_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
-	return 0;
-}
 
 static void
 tickets_rotate_when_they_are_due(void **state)
@@ -200,7 +176,7 @@ life_of_a_ticket(int version)
 	unit_log_init(&log);
 	rli_tls_tickets_init(&tickets, -1);
 	assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
-	pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+	pair_init();
 	assert_int_equal(rli_tls_context_create(&second, TLS_SERVER, &server_options, &log.log), 0);
 	rli_tls_context_resume(pair.contexts[SERVER], &tickets);
 	rli_tls_context_resume(second, &tickets);
@@ -252,8 +228,9 @@ proof_of_a_session_is_as_old_as_its_first_handshake(void **state)
 		uint64_t proved_ns;
 
 		rli_tls_tickets_init(&tickets, -1);
+		assert_true(tickets.proof_max_ns == 24 * HOUR_NS);
 		assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
-		pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+		pair_init();
 		rli_tls_context_resume(pair.contexts[SERVER], &tickets);
 		(void)SSL_CTX_set_max_proto_version(pair.contexts[CLIENT]->ssl_ctx, version);
 		pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);
@@ -330,7 +307,7 @@ session_without_ticket_is_kept_by_nobody(void **state)
 
 		rli_tls_tickets_init(&tickets, -1);
 		assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
-		pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+		pair_init();
 		ssl_ctx = pair.contexts[SERVER]->ssl_ctx;
 		rli_tls_context_resume(pair.contexts[SERVER], &tickets);
 		(void)SSL_CTX_set_max_proto_version(pair.contexts[CLIENT]->ssl_ctx, versions[i]);
@@ -366,7 +343,7 @@ ticket_lives_no_longer_than_a_rotation(void **state)
 
 		rli_tls_tickets_init(&tickets, rows[i].rotation_ns);
 		assert_int_equal(rli_tls_tickets_ready(&tickets, 0), 0);
-		pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
+		pair_init();
 		rli_tls_context_resume(pair.contexts[SERVER], &tickets);
 		pair_again(pair.contexts[SERVER], TLS_CERTS_NAME);
 		session = got_session();
@@ -392,5 +369,5 @@ main(void)
 		cmocka_unit_test(ticket_lives_no_longer_than_a_rotation),
 	};
 
-	return cmocka_run_group_tests(tests, tickets_setup, tickets_teardown);
+	return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }

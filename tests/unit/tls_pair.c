@@ -8,6 +8,29 @@
 
 struct pair pair;
 uint8_t plain[2][TLS_PLAIN_MAX];
+struct tls_certs certs;
+struct rl_tls_options server_options;
+struct rl_tls_options client_options;
+
+int
+pair_setup(void **state)
+{
+	(void)state;
+	tls_certs_make(&certs);
+	server_options =
+		(struct rl_tls_options)RL_TLS_OPTIONS(.cert_file = certs.file[CERTS_SERVER],
+						      .key_file = certs.file[CERTS_SERVER_KEY]);
+	client_options = (struct rl_tls_options)RL_TLS_OPTIONS(.ca_file = certs.file[CERTS_CA]);
+	return 0;
+}
+
+int
+pair_teardown(void **state)
+{
+	(void)state;
+	tls_certs_remove(&certs);
+	return 0;
+}
 
 void
 pair_init_with(const struct rl_tls_options *server, const struct rl_tls_options *client,
@@ -26,6 +49,12 @@ pair_init_with(const struct rl_tls_options *server, const struct rl_tls_options 
 		assert_int_equal(
 			rli_tls_session_init(&pair.ends[i], pair.contexts[i], &pair.pool, name), 0);
 	}
+}
+
+void
+pair_init(void)
+{
+	pair_init_with(&server_options, &client_options, TLS_CERTS_NAME);
 }
 
 void
@@ -123,6 +152,19 @@ pair_read(int end, size_t bytes, size_t *got)
 	status = rli_tls_read(&pair.ends[end], plain[end], sizeof(plain[end]), got);
 	pair_fed(end);
 	return status;
+}
+
+void
+pair_say(int end, const char *text)
+{
+	size_t got;
+
+	assert_int_equal(rli_tls_write(&pair.ends[end], (const uint8_t *)text, strlen(text)),
+			 TLS_DONE);
+	(void)pair_send(end);
+	assert_int_equal(pair_read(!end, WIRE_MAX, &got), TLS_DONE);
+	assert_int_equal(got, strlen(text));
+	assert_memory_equal(plain[!end], text, got);
 }
 
 enum tls_status

@@ -10,65 +10,7 @@
 
 #include <openssl/ssl.h>
 
-#include "tls_certs.h"
 #include "tls_pair.h"
-
-static struct tls_certs certs;
-
-static int
-session_setup(void **state)
-{
-	(void)state;
-	tls_certs_make(&certs);
-	return 0;
-}
-
-static int
-session_teardown(void **state)
-{
-	(void)state;
-	tls_certs_remove(&certs);
-	return 0;
-}
-
-static struct rl_tls_options
-server_options(void)
-{
-	struct rl_tls_options options = RL_TLS_OPTIONS(.cert_file = certs.file[CERTS_SERVER],
-						       .key_file = certs.file[CERTS_SERVER_KEY]);
-
-	return options;
-}
-
-static struct rl_tls_options
-client_options(void)
-{
-	struct rl_tls_options options = RL_TLS_OPTIONS(.ca_file = certs.file[CERTS_CA]);
-
-	return options;
-}
-
-static void
-pair_init(void)
-{
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options client = client_options();
-
-	pair_init_with(&server, &client, TLS_CERTS_NAME);
-}
-
-static void
-pair_say(int end, const char *text)
-{
-	size_t got;
-
-	assert_int_equal(rli_tls_write(&pair.ends[end], (const uint8_t *)text, strlen(text)),
-			 TLS_DONE);
-	(void)pair_send(end);
-	assert_int_equal(pair_read(!end, WIRE_MAX, &got), TLS_DONE);
-	assert_int_equal(got, strlen(text));
-	assert_memory_equal(plain[!end], text, got);
-}
 
 /* A ClientHello of more than 16 KiB; OpenSSL would take the memory before a byte of it came. */
 static void
@@ -76,8 +18,6 @@ session_of_an_endless_hello_fails_at_once(void **state)
 {
 	static const uint8_t hello[] = { 22, 3, 1, 0x40, 0, 1, 2, 1, 0x3c };
 	static const uint8_t alert[] = { 21, 3, 3, 0, 2, 2, SSL_AD_DECODE_ERROR };
-	struct rl_tls_options server = server_options();
-	struct rl_tls_options client = client_options();
 
 	(void)state;
 	pair_init();
@@ -90,7 +30,7 @@ session_of_an_endless_hello_fails_at_once(void **state)
 
 	/* the one that follows a wish for another group, behind a change of ciphers that is none */
 	for (int good = 0; good < 2; good++) {
-		pair_init_with(&server, &client, TLS_CERTS_NAME);
+		pair_init();
 		assert_int_equal(SSL_set1_groups_list(pair.ends[CLIENT].ssl, "P-384:P-256"), 1);
 		assert_int_equal(pair_step(CLIENT, 0), TLS_WANTS);
 		assert_int_equal(pair_step(SERVER, WIRE_MAX), TLS_WANTS);
@@ -166,5 +106,5 @@ main(void)
 		cmocka_unit_test(session_halfway_through_a_message_speaks_after_its_rest),
 	};
 
-	return cmocka_run_group_tests(tests, session_setup, session_teardown);
+	return cmocka_run_group_tests(tests, pair_setup, pair_teardown);
 }
