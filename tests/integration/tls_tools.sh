@@ -396,7 +396,7 @@ rc=0
 	2>"$work/server.err" || rc=$?
 [[ $rc -eq 1 ]] && grep -q 'shop.key\|mail.key' "$work/server.err" || fail "keys of others are taken"
 rc=0
-"$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 "${several[@]}" --key "$work/mail.key" \
+timeout "$deadline" "$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 "${several[@]}" --key "$work/mail.key" \
 	2>"$work/server.err" || rc=$?
 [[ $rc -eq 1 ]] && grep -q 'needs cert_file and key_file' "$work/server.err" || fail "a key without a certificate is ignored"
 

@@ -28,7 +28,7 @@ setup(void **state)
 	return 0;
 }
 
-/* The only one of @reason, @ms after @since: to the tick of the wheel and the kernel's own delays. */
+/* One of @reason, @ms after @since: to the tick of the wheel and the simulated kernel's delays. */
 static void
 assert_ended_after(const struct scene *scene, enum rl_reason reason, uint64_t since, uint64_t ms)
 {
