@@ -12,8 +12,9 @@
  *	conn_deadline.c  idle, first byte, stall, linger over one timer
  *	conn_open.c      outbound: checked, looked up
  *	conn_connect.c   outbound: connected, to one address after the other
- *	conn_tls.c       TLS between the stream and the actor, where there is TLS
- *	conn_line.c      its handshakes, a few steps a turn
+ *	conn_tls.c       TLS between the stream and the actor, where there is TLS: handshake, input
+ *	conn_tls_send.c  TLS under the output
+ *	conn_line.c      handshakes, a few steps a turn
  *
  * Three ops are embedded: recv, send, and control for what happens one after the other (connect,
  * shutdown, reset, close). A slot is recycled only when all three are IDLE.

@@ -46,19 +46,6 @@ output_share(const struct chunk_pool *pool)
 	return share < CHUNK_BYTES_MAX ? CHUNK_BYTES_MAX : share;
 }
 
-/* How much of @len is more than the last chunk has room for. */
-static size_t
-output_beyond(const struct conn *conn, size_t len)
-{
-	const struct chunk *last = conn->out_last;
-	size_t room = last == NULL ? 0 : last->capacity - last->end;
-
-	if (conn->tls != NULL) {
-		return rli_conn_tls_beyond(conn, len);
-	}
-	return len > room ? len - room : 0;
-}
-
 /* Who holds nothing gets what it asks for, so that a request of somebody who reads always goes. */
 bool
 rli_conn_send_fits_share(const struct conn *conn, size_t more)
@@ -90,7 +77,7 @@ static bool
 output_append(struct conn *conn, const uint8_t *data, size_t len)
 {
 	struct chunk *last = conn->out_last;
-	size_t beyond = output_beyond(conn, len);
+	size_t beyond = chunk_beyond(last, len);
 	struct chunk *chunk = NULL;
 
 	if (beyond > 0) {
@@ -462,7 +449,9 @@ send_feed_next(struct net *net, size_t room)
 	while (net->starved_left > 0 && told < SEND_FEED_MAX && passed < SEND_PASS_MAX &&
 	       !list_is_empty(&net->starved)) {
 		struct conn *conn = list_entry(list_first(&net->starved), struct conn, starved);
-		size_t beyond = output_beyond(conn, conn->refused_bytes);
+		const struct chunk *last =
+			conn->tls != NULL ? conn->tls->plain_last : conn->out_last;
+		size_t beyond = chunk_beyond(last, conn->refused_bytes);
 
 		net->starved_left--;
 		if (beyond <= room && send_feed_fits(conn, beyond)) {

@@ -191,19 +191,17 @@ static uint32_t
 turn_begin(struct conn *conn)
 {
 	struct conn_tls *tls = conn->tls;
-	uint32_t records = 0;
 
 	if (tls->turn_ns != conn->shard->now_ns) {
 		tls->turn_ns = conn->shard->now_ns;
 		tls->turn_bytes = 0;
 	}
-	if (tls->turn_bytes < TLS_TURN_BYTES) {
-		records = (TLS_TURN_BYTES - tls->turn_bytes) / TLS_RECORD_BYTES + 1;
-	} else {
+	if (tls->turn_bytes >= TLS_TURN_BYTES) {
 		rli_actor_ready(conn->actor);
+		return 0;
 	}
-	tls->session.in_records = records;
-	return records;
+	tls->session.in_records = (TLS_TURN_BYTES - tls->turn_bytes) / TLS_RECORD_BYTES + 1;
+	return tls->session.in_records;
 }
 
 /* Of @records some were begun, and @plain bytes came of them: of the last, if any did. */
@@ -228,22 +226,22 @@ turn_end(struct conn *conn, uint32_t records, uint32_t plain)
 void
 rli_conn_tls_go_on(struct conn *conn)
 {
-	uint32_t records = turn_begin(conn);
+	bool open = conn->state == CONN_OPEN; /* else there is no other turn */
+	uint32_t records = open ? turn_begin(conn) : UINT32_MAX;
 	enum tls_status status;
 	uint32_t len;
 
-	if (conn->state != CONN_OPEN) {
-		conn->tls->session.in_records = UINT32_MAX; /* there is no other turn */
+	if (records == 0) {
+		return;
 	}
 	tls_limit(conn);
 	do {
 		len = tls_feed(conn);
 		status = rli_tls_handshake(&conn->tls->session);
 	} while (tls_fed(conn, len) && status == TLS_WANTS);
-	if (conn->state == CONN_OPEN) {
+	if (open) {
 		turn_end(conn, records, 0);
 	}
-	conn->tls->session.in_records = UINT32_MAX;
 	rli_conn_tls_absorb(conn);
 	if (status == TLS_FAILED) {
 		rli_conn_tls_failed(conn);

@@ -88,8 +88,7 @@ void rli_conn_tls_absorb(struct conn *conn);
 /* Queue plaintext. False: no memory, and nothing was queued. */
 bool rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len);
 
-/* How much of @len bytes needs memory; and is there so much, as rli_conn_tls_queue() wants it? */
-size_t rli_conn_tls_beyond(const struct conn *conn, size_t len);
+/* Is there memory for @beyond bytes more, as rli_conn_tls_queue() wants it? */
 bool rli_conn_tls_may_queue(const struct conn *conn, size_t beyond);
 
 /* Make records of what is queued, and close_notify when it is time. */

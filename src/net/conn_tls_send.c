@@ -56,15 +56,6 @@ queue_reserve(struct chunk_pool *pool, size_t len)
 	return first;
 }
 
-size_t
-rli_conn_tls_beyond(const struct conn *conn, size_t len)
-{
-	const struct chunk *last = conn->tls->plain_last;
-	size_t room = last == NULL ? 0 : last->capacity - last->end;
-
-	return len > room ? len - room : 0;
-}
-
 bool
 rli_conn_tls_may_queue(const struct conn *conn, size_t beyond)
 {
@@ -79,7 +70,7 @@ rli_conn_tls_queue(struct conn *conn, const uint8_t *data, size_t len)
 {
 	struct conn_tls *tls = conn->tls;
 	struct chunk *chunk = tls->plain_last;
-	size_t beyond = rli_conn_tls_beyond(conn, len);
+	size_t beyond = chunk_beyond(chunk, len);
 
 	if (beyond > 0) {
 		struct chunk *more = rli_conn_send_fits_share(conn, beyond)

@@ -72,7 +72,7 @@ struct net {
 	struct tls_client tls_clients[TLS_CLIENTS_MAX];
 	size_t home_bytes; /* of send chunks given back since the last flush */
 	size_t room_bytes; /* of those that came home since this round of the starved began */
-	uint32_t starved_count;
+	uint32_t starved_count; /* on starved */
 	uint32_t starved_left; /* to be looked at in this round */
 	bool draining;
 	bool listeners_dirty;

@@ -72,6 +72,15 @@ struct chunk *rli_chunk_take_list(struct chunk_pool *pool, size_t bytes, size_t 
 
 void rli_chunk_give_list(struct chunk_pool *pool, struct chunk *first);
 
+/* How much of @len bytes does not fit behind those of @last, the end of a list; NULL: it is empty. */
+static inline size_t
+chunk_beyond(const struct chunk *last, size_t len)
+{
+	size_t room = last == NULL ? 0 : last->capacity - last->end;
+
+	return len > room ? len - room : 0;
+}
+
 /* Spans that any class can have; rooms in spans of which a chunk is out are not counted. */
 static inline uint32_t
 rli_chunk_spans_free(const struct chunk_pool *pool)
