@@ -9,9 +9,8 @@ import collections
 import json
 import os
 import statistics
-import sys
 
-from harness import figures, procs, report
+from harness import figures, procs, report, rounds
 
 SHAPES = (
     (64, 1, 64),
@@ -28,8 +27,6 @@ ROUNDS_ENOUGH = 15  # below this a verdict proves little
 
 # A round in which either side waited longer than this for its own core was disturbed.
 DISTURBED_SHARE = 0.10
-# Disturbed rounds are measured again, up to this many rounds in all for each one asked for.
-ROUNDS_FACTOR = 3
 # A connection without an answer for half of the run: the machine's fault, or a lost echo.
 STALLS_MAX = 3
 
@@ -64,6 +61,15 @@ def _enters_per_turn(stats):
     return stats["enters"] / stats["turns"] if stats.get("turns") else None
 
 
+def judged(sample, stats):
+    """The sample, and whether it counts."""
+    sample["enters_per_turn"] = _enters_per_turn(stats)
+    waited = max(sample["server_wait"], sample["client_wait"])
+    sample["usable"] = not sample["stalled"] and sample["server_ns_per_msg"] > 0
+    sample["disturbed"] = waited > DISTURBED_SHARE
+    return sample
+
+
 def measure(command, shape, options):
     """One server's life: start, warm up, measure, stop."""
     conns, depth, size = shape
@@ -78,13 +84,8 @@ def measure(command, shape, options):
     sample = json.loads(out)
     if sample["errors"] or sample["mismatches"]:
         raise procs.BenchError(f"{server.argv[0]}, {shape_name(shape)}: {err.strip()}")
-    stats = server.stats or {}
-    sample["syscalls_per_msg"] = _syscalls_per_message(stats, size)
-    sample["enters_per_turn"] = _enters_per_turn(stats)
-    waited = max(sample["server_wait"], sample["client_wait"])
-    sample["usable"] = not sample["stalled"] and sample["server_ns_per_msg"] > 0
-    sample["disturbed"] = waited > DISTURBED_SHARE
-    return sample
+    sample["syscalls_per_msg"] = _syscalls_per_message(server.stats or {}, size)
+    return judged(sample, server.stats or {})
 
 
 class Shape:
@@ -126,29 +127,22 @@ class Shape:
         return [samples[variant][key] / samples[base][key] for samples in self.used(wanted)]
 
 
-def _round(shape, commands, index, options, measured):
-    names = list(commands)
-    if index % 2:
-        names.reverse()
-    return {name: measured(commands[name], shape, options) for name in names}
-
-
-def progress(text):
-    print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
-
-
 def collect(commands, options, measured=measure, title="echo"):
     if not os.path.exists("/proc/self/schedstat"):
         raise procs.BenchError("no CPU times: this kernel has no /proc/PID/schedstat")
     shapes = [Shape(shape) for shape in options.shapes]
-    for index in range(options.rounds * ROUNDS_FACTOR):
+    for index in range(options.rounds * rounds.FACTOR):
         pending = [s for s in shapes if len(s.undisturbed()) < options.rounds]
         if not pending:
             break
         for shape in pending:
-            shape.add(_round(shape.shape, commands, index, options, measured))
+
+            def sample(command, what=shape.shape):
+                return measured(command, what, options)
+
+            shape.add(rounds.one(commands, sample, index))
         done = min(len(s.undisturbed()) for s in shapes)
-        progress(f"{title}: round {index + 1}, {done} of {options.rounds} undisturbed")
+        report.progress(f"{title}: round {index + 1}, {done} of {options.rounds} undisturbed")
     for shape in shapes:
         if not shape.rounds:
             raise procs.BenchError(f"{shape_name(shape.shape)}: connections stalled in every round")

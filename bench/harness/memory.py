@@ -25,7 +25,7 @@ def _rss_bytes(pid):
     raise procs.BenchError(f"no Rss in /proc/{pid}/smaps_rollup")
 
 
-def settled_rss(pid):
+def _settled_rss(pid):
     """RSS once it has stayed the same for half a second: accepting goes on after connect."""
     deadline = time.monotonic() + SETTLE_SECONDS
     seen = [_rss_bytes(pid)]
@@ -37,35 +37,36 @@ def settled_rss(pid):
     raise procs.BenchError(f"the server's memory still grows after {SETTLE_SECONDS} s")
 
 
-def _warm_up(options, port):
-    load = [options.paths.bench("tcpload"), "--port", str(port), "--cpu", str(options.load_cpu)]
+def _warm_up(server, options):
+    load = [options.paths.bench("tcpload"), "--port", str(server.port)]
+    load += ["--cpu", str(options.load_cpu)]
     code, out, err = procs.run(load + WARMUP, 30, options.load_cpu)
     if code != 0:
         raise procs.BenchError(f"warm-up failed: {err.strip() or out.strip()}")
 
 
-def _measure(command, options):
+def measure(command, warm_up, options, *extra):
+    """Warmed up, connected, after an echo on each: resident bytes. More flags for idle_conns."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if options.conns + 100 > hard:
+        raise procs.BenchError(f"{options.conns} connections, but only {hard} open files allowed")
+    program = options.paths.bench("idle_conns")
     with procs.Server(command, options.server_cpu) as server:
-        _warm_up(options, server.port)
-        base = settled_rss(server.pid)
-        client = procs.Client(
-            options.paths.bench("idle_conns"), server.port, options.conns, options.load_cpu
-        )
+        warm_up(server, options)
+        base = _settled_rss(server.pid)
+        client = procs.Client(program, server.port, options.conns, options.load_cpu, *extra)
         with client:
-            idle = settled_rss(server.pid)
+            idle = _settled_rss(server.pid)
             client.echo_all()
-            echoed = settled_rss(server.pid)
+            echoed = _settled_rss(server.pid)
     return base, idle, echoed
 
 
 def main(options):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if options.conns + 100 > hard:
-        raise procs.BenchError(f"{options.conns} connections, but only {hard} open files allowed")
     command = options.variants.get("ringline") or options.paths.echo_server(
         "--conns-max", str(options.conns + 1000)
     )
-    base, idle, echoed = _measure(command, options)
+    base, idle, echoed = measure(command, _warm_up, options)
     per_conn = [(rss - base) / options.conns for rss in (idle, echoed)]
     bars = report.Bars()
     for what, value in zip(("connected", "after one echo"), per_conn):

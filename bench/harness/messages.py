@@ -9,7 +9,6 @@ of each other; what counts is the median of the rounds' ratios.
 import collections
 import json
 import statistics
-import sys
 
 from harness import figures, procs, report
 
@@ -100,10 +99,6 @@ class Rounds:
         return figures.Figure([[s["ringline"]["ns"] / s["bare"]["ns"] for s in used]])
 
 
-def _progress(text):
-    print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
-
-
 def collect(rows, options):
     collected = [Rounds(row) for row in rows]
     for index in range(options.rounds * ROUNDS_FACTOR):
@@ -113,7 +108,7 @@ def collect(rows, options):
         for rounds in pending:
             rounds.add(options, index)
         done = min(len(r.undisturbed()) for r in collected)
-        _progress(f"messages: round {index + 1}, {done} of {options.rounds} undisturbed")
+        report.progress(f"messages: round {index + 1}, {done} of {options.rounds} undisturbed")
     return collected
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 
 
 def _first_line(argv, cwd=None):
@@ -45,6 +46,10 @@ def _compiler(build_dir):
     telling = ("-O", "-g", "-f", "-m", "-std=", "-U", "-D_FORTIFY")
     flags = [word for word in command[1:] if word.startswith(telling)]
     return f"{_first_line([command[0], '--version'])}: {' '.join(flags)}"
+
+
+def progress(text):
+    print(text, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
 
 def heading(title, root, build_dir, how):

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Rounds of measurements, until enough of them were undisturbed."""
+"""Rounds of a sample of every variant, until enough of them were undisturbed."""
 
-from harness import echo, procs
+from harness import procs, report
 
-FACTOR = 3  # so many rounds in all for each one asked for
+FACTOR = 3  # up to so many rounds in all for each one asked for
 
 
-def collect(measure, wanted, what):
-    """measure(index) is a sample of every variant, each with "usable" and "disturbed".
+def one(commands, measure, index):
+    """A sample of each, in reversed order every other time."""
+    names = list(commands)
+    if index % 2:
+        names.reverse()
+    return {name: measure(commands[name]) for name in names}
+
+
+def collect(commands, measure, wanted, what):
+    """measure(command) is a sample of one variant, with "usable" and "disturbed".
 
     The undisturbed rounds if there are enough of them, else all: a busy machine is no excuse. And
     a few words about that.
@@ -15,12 +23,12 @@ def collect(measure, wanted, what):
     rounds = []
     good = []
     for index in range(wanted * FACTOR):
-        samples = measure(index)
+        samples = one(commands, measure, index)
         if all(sample["usable"] for sample in samples.values()):
             rounds.append(samples)
             if not any(sample["disturbed"] for sample in samples.values()):
                 good.append(samples)
-        echo.progress(f"{what}: round {index + 1}, {len(good)} of {wanted} undisturbed")
+        report.progress(f"{what}: round {index + 1}, {len(good)} of {wanted} undisturbed")
         if len(good) == wanted:
             return good, f"{what}: {len(rounds) - len(good)} of {len(rounds)} left out"
     if not rounds:

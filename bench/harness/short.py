@@ -11,12 +11,11 @@ import os
 import statistics
 
 from harness import figures, procs, report
+from harness.rounds import collect
 
 CONNS = 64
 SIZE = 64
 WARMUP_SECONDS = 0.1
-DISTURBED_SHARE = 0.10
-ROUNDS_FACTOR = 3
 
 TESTED = "per_shard"
 BASES = ("limit", "epoll")
@@ -45,27 +44,15 @@ def measure(command, options):
     sample = json.loads(out)
     if sample["errors"] or sample["mismatches"]:
         raise procs.BenchError(f"{server.argv[0]}: {out.strip()}")
-    sample["disturbed"] = sample["stalled"] > 0 or sample["server_ns_per_conn"] <= 0
+    sample["usable"] = not sample["stalled"] and sample["server_ns_per_conn"] > 0
+    sample["disturbed"] = False
     return sample
 
 
 def _collect(commands, options):
-    """Rounds of a sample of every variant; disturbed ones are tried again."""
     if not os.path.exists("/proc/self/schedstat"):
         raise procs.BenchError("no CPU times: this kernel has no /proc/PID/schedstat")
-    rounds = []
-    for index in range(options.rounds * ROUNDS_FACTOR):
-        names = list(commands)
-        if index % 2:
-            names.reverse()
-        samples = {name: measure(commands[name], options) for name in names}
-        if not any(sample["disturbed"] for sample in samples.values()):
-            rounds.append(samples)
-        if len(rounds) == options.rounds:
-            return rounds
-    if not rounds:
-        raise procs.BenchError("short: connections stalled in every round")
-    return rounds
+    return collect(commands, lambda command: measure(command, options), options.rounds, "short")[0]
 
 
 def _figure(rounds, variant, base):

@@ -10,7 +10,6 @@ are in tls_flood.py.
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -102,12 +101,7 @@ def _measure_echo(site):
         with procs.Server(command, options.server_cpu) as server:
             sample = site.echo_load(server, shape, options.seconds)
         sample["syscalls_per_msg"] = None
-        stats = server.stats or {}
-        sample["enters_per_turn"] = stats["enters"] / stats["turns"] if stats.get("turns") else None
-        waited = max(sample["server_wait"], sample["client_wait"])
-        sample["usable"] = not sample["stalled"] and sample["server_ns_per_msg"] > 0
-        sample["disturbed"] = waited > echo.DISTURBED_SHARE
-        return sample
+        return echo.judged(sample, server.stats or {})
 
     return measure
 
@@ -162,11 +156,10 @@ def _shakes(site, bars, noises):
             "tls_epoll": site.plain("tls_epoll", key),
         }
 
-        def measure(index, commands=commands, mode=mode):
-            names = sorted(commands, reverse=index % 2 == 1)
-            return {name: _measure_shakes(commands[name], mode, options) for name in names}
+        def measure(command, mode=mode):
+            return _measure_shakes(command, mode, options)
 
-        rounds, noise = collect(measure, options.rounds, f"handshakes, {what}")
+        rounds, noise = collect(commands, measure, options.rounds, f"handshakes, {what}")
         noises.append(noise)
         for base, bar in (("s_server", SHAKE_BAR), ("tls_epoll", None)):
             name = "server_ns_per_handshake"
@@ -200,28 +193,11 @@ def _shake_row(what, name, rounds):
     )
 
 
-def _idle_bytes(command, warm_up, conns, options):
-    """Before, connected, after an echo on each: resident bytes of the server."""
-    with procs.Server(command, options.server_cpu) as server:
-        warm_up(server)
-        base = memory.settled_rss(server.pid)
-        program = options.paths.bench("idle_conns")
-        client = procs.Client(program, server.port, conns, options.load_cpu, "--tls")
-        with client:
-            idle = memory.settled_rss(server.pid)
-            client.echo_all()
-            echoed = memory.settled_rss(server.pid)
-    return base, (idle - base) / conns, (echoed - base) / conns
-
-
 def _idle(site, bars):
     options = site.options
     conns = options.conns
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if conns + 100 > hard:
-        raise procs.BenchError(f"{conns} connections, but only {hard} open files allowed")
 
-    def warm_up(server):
+    def warm_up(server, _):
         site.echo_load(server, (64, 4, 65536), 1)
 
     commands = {
@@ -231,7 +207,8 @@ def _idle(site, bars):
     rows = []
     cost = {}
     for name, command in commands.items():
-        base, idle, cost[name] = _idle_bytes(command, warm_up, conns, options)
+        base, *grown = memory.measure(command, warm_up, options, "--tls")
+        idle, cost[name] = [(rss - base) / conns for rss in grown]
         rows.append((name, f"{base:,}", f"{idle:,.0f}", f"{cost[name]:,.0f}"))
     bar = cost["tls_bios"] + IDLE_BAR_BYTES
     what = f"bytes per idle connection, {conns:,} of them, after one echo"

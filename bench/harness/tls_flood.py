@@ -82,7 +82,7 @@ def _measure(site, mode):
     flood_cpu = per_s * alone["server_ns_per_handshake"] / 1e9
     own_cpu = max(healthy["server_cpu"] - flood_cpu, 0)
     waits = [sample["server_wait"] for sample in (still, alone, healthy)]
-    sample = {
+    return {
         "usable": True,
         "disturbed": max(*waits, still["client_wait"]) > echo.DISTURBED_SHARE,
         "cpu": max(own_cpu * 1e9 / healthy["msgs_per_s"] / still["server_ns_per_msg"], 0.01),
@@ -96,7 +96,6 @@ def _measure(site, mode):
         "flood_cpu": flood_cpu,
         "rate": healthy["msgs_per_s"] / still["msgs_per_s"],
     }
-    return {"beside": sample}
 
 
 def _judge(bars, what, rounds):
@@ -114,7 +113,7 @@ def measure(site, bars, noises):
     rows = []
     for what, mode in FLOODS:
         found, noise = collect(
-            lambda _, mode=mode: _measure(site, mode), wanted, f"flood of {what}"
+            {"beside": mode}, lambda mode: _measure(site, mode), wanted, f"flood of {what}"
         )
         noises.append(noise)
         rounds = [samples["beside"] for samples in found]

@@ -11,7 +11,7 @@
  * compares what comes back and is answered with `echoed N`. The end of stdin closes all. Exit
  * status: 0 clean, 1 a connection failed or echoed something else, 2 wrong usage.
  */
-#include "common/program.h"
+#include "common/program_tls.h"
 #include "load/dial.h"
 
 #include <errno.h>
@@ -112,9 +112,8 @@ idle_shake(SSL_CTX *ctx, int fd)
 {
 	SSL *ssl = SSL_new(ctx);
 
-	if (ssl == NULL || SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1) {
-		program_die("the handshake");
-	}
+	program_tls_must(ssl != NULL && SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1,
+			 "the handshake");
 	return ssl;
 }
 
@@ -123,9 +122,7 @@ idle_context(void)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
-	if (ctx == NULL) {
-		program_die("SSL_CTX_new");
-	}
+	program_tls_must(ctx != NULL, "SSL_CTX_new");
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	(void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
 	return ctx;

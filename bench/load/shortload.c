@@ -239,15 +239,6 @@ short_report(const struct short_load *load, const struct load_usage *before, uin
 	       (double)client_ns / window);
 }
 
-static uint64_t
-short_own_cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -273,12 +264,12 @@ main(int argc, char **argv)
 	short_run(&load, options.warmup_seconds);
 	load.done = 0;
 	before = load_usage_of(options.pid);
-	own_ns = short_own_cpu_ns();
+	own_ns = program_cpu_ns();
 	began_ns = program_now_ns();
 	short_run(&load, options.seconds);
 	began_ns = program_now_ns() - began_ns;
 	load.stalled = short_stalled(&load);
-	short_report(&load, &before, began_ns, short_own_cpu_ns() - own_ns);
+	short_report(&load, &before, began_ns, program_cpu_ns() - own_ns);
 	free(load.slots);
 	free(load.expected);
 	free(load.bytes);

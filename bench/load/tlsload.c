@@ -15,7 +15,7 @@
  * time for each, of all of its threads (schedstat). Prints one line of JSON; with --ticks, before
  * that, every 20 ms `tick NS DONE ERRORS`, on the monotonic clock and counted from the start.
  */
-#include "common/program.h"
+#include "common/program_tls.h"
 #include "load/dial.h"
 #include "load/load.h"
 
@@ -175,15 +175,6 @@ tls_parse(struct tls_options *options, int argc, char **argv)
 	}
 }
 
-static void
-tls_must(bool did, const char *what)
-{
-	if (!did) {
-		ERR_print_errors_fp(stderr);
-		program_die(what);
-	}
-}
-
 /* The one that a new connection is to resume; OpenSSL gives us a reference. */
 static int
 tls_keep_session(SSL *ssl, SSL_SESSION *session)
@@ -201,11 +192,11 @@ static void
 tls_make_context(struct tls_load *load)
 {
 	load->ctx = SSL_CTX_new(TLS_client_method());
-	tls_must(load->ctx != NULL &&
-			 SSL_CTX_set_min_proto_version(load->ctx, TLS1_3_VERSION) == 1 &&
-			 SSL_CTX_set1_groups_list(load->ctx, "X25519") == 1 &&
-			 SSL_CTX_set_app_data(load->ctx, load) == 1,
-		 "make a context");
+	program_tls_must(load->ctx != NULL &&
+				 SSL_CTX_set_min_proto_version(load->ctx, TLS1_3_VERSION) == 1 &&
+				 SSL_CTX_set1_groups_list(load->ctx, "X25519") == 1 &&
+				 SSL_CTX_set_app_data(load->ctx, load) == 1,
+			 "make a context");
 	SSL_CTX_set_verify(load->ctx, SSL_VERIFY_NONE, NULL);
 	(void)SSL_CTX_set_session_cache_mode(load->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_sess_set_new_cb(load->ctx, tls_keep_session);
@@ -220,11 +211,11 @@ tls_make_hello(struct tls_load *load)
 	BIO *in = BIO_new(BIO_s_mem());
 	BIO *out = BIO_new(BIO_s_mem());
 
-	tls_must(ssl != NULL && in != NULL && out != NULL, "SSL_new");
+	program_tls_must(ssl != NULL && in != NULL && out != NULL, "SSL_new");
 	SSL_set_bio(ssl, in, out);
 	(void)SSL_connect(ssl);
 	load->hello_bytes = BIO_read(out, load->hello, TLS_HELLO_MAX);
-	tls_must(load->hello_bytes > 0, "make a ClientHello");
+	program_tls_must(load->hello_bytes > 0, "make a ClientHello");
 	SSL_free(ssl);
 	ERR_clear_error();
 }
@@ -240,17 +231,17 @@ tls_make_session(struct tls_load *load)
 	char byte;
 
 	(void)SSL_CTX_set_session_cache_mode(load->ctx, SSL_SESS_CACHE_CLIENT);
-	tls_must(ssl != NULL && SSL_set_fd(ssl, fd) == 1 &&
-			 setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) ==
-				 0 &&
-			 SSL_connect(ssl) == 1,
-		 "the first handshake");
+	program_tls_must(
+		ssl != NULL && SSL_set_fd(ssl, fd) == 1 &&
+			setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0 &&
+			SSL_connect(ssl) == 1,
+		"the first handshake");
 	while (waits && load->session == NULL) {
 		errno = 0;
 		waits = SSL_get_error(ssl, SSL_read(ssl, &byte, 1)) == SSL_ERROR_WANT_READ &&
 			errno != EAGAIN;
 	}
-	tls_must(load->session != NULL, "no ticket came");
+	program_tls_must(load->session != NULL, "no ticket came");
 	/* or else the first use of the session would be its last */
 	(void)SSL_CTX_set_session_cache_mode(load->ctx, SSL_SESS_CACHE_OFF);
 	(void)SSL_shutdown(ssl);
@@ -276,9 +267,10 @@ tls_begin(struct tls_load *load, struct tls_slot *slot)
 		return;
 	}
 	slot->ssl = SSL_new(load->ctx);
-	tls_must(slot->ssl != NULL && SSL_set_fd(slot->ssl, slot->fd) == 1 &&
-			 (load->session == NULL || SSL_set_session(slot->ssl, load->session) == 1),
-		 "SSL_new");
+	program_tls_must(
+		slot->ssl != NULL && SSL_set_fd(slot->ssl, slot->fd) == 1 &&
+			(load->session == NULL || SSL_set_session(slot->ssl, load->session) == 1),
+		"SSL_new");
 	SSL_set_connect_state(slot->ssl);
 	(void)SSL_do_handshake(slot->ssl); /* says hello, and wants an answer */
 	ERR_clear_error();
@@ -391,21 +383,12 @@ tls_stalled(const struct tls_load *load)
 	return stalled;
 }
 
-static uint64_t
-tls_own_cpu_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void
 tls_measure(struct tls_load *load)
 {
 	int pid = load->options->pid;
 	struct load_usage before = load_usage_of(pid);
-	uint64_t own_ns = tls_own_cpu_ns();
+	uint64_t own_ns = program_cpu_ns();
 	uint64_t began_ns = program_now_ns();
 	struct load_usage after;
 	double window;
@@ -424,7 +407,7 @@ tls_measure(struct tls_load *load)
 	       load->done, load->errors, load->mismatches, load->stalled,
 	       (double)load->done / window * 1e9, load->done > 0 ? ran / (double)load->done : 0,
 	       ran / window, pid != 0 ? (double)(after.waited_ns - before.waited_ns) / window : 0,
-	       (double)(tls_own_cpu_ns() - own_ns) / window);
+	       (double)(program_cpu_ns() - own_ns) / window);
 }
 
 int

@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "common/program_tls.h"
 #include "reference/tls_server.h"
 
 #define BIOS_BLOCK 16384
@@ -112,19 +113,16 @@ peer_serve(int epoll, void *ready)
 }
 
 static void *
-peer_accepted(int epoll, int fd, SSL_CTX *ctx)
+peer_accepted(int fd, SSL *ssl)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
 	BIO *in = BIO_new(BIO_s_mem());
 	BIO *out = BIO_new(BIO_s_mem());
 
-	(void)epoll;
-	tls_server_must(peer != NULL && in != NULL && out != NULL, "make a peer");
+	program_tls_must(peer != NULL && in != NULL && out != NULL, "make a peer");
 	peer->fd = fd;
-	peer->ssl = SSL_new(ctx);
-	tls_server_must(peer->ssl != NULL, "SSL_new");
-	SSL_set_bio(peer->ssl, in, out);
-	SSL_set_accept_state(peer->ssl);
+	peer->ssl = ssl;
+	SSL_set_bio(ssl, in, out);
 	return peer;
 }
 

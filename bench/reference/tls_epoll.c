@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "common/program_tls.h"
 #include "reference/tls_server.h"
 
 #define TLS_BLOCK 16384
@@ -93,17 +94,14 @@ peer_serve(int epoll, void *ready)
 }
 
 static void *
-peer_accepted(int epoll, int fd, SSL_CTX *ctx)
+peer_accepted(int fd, SSL *ssl)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
 
-	(void)epoll;
-	tls_server_must(peer != NULL, "calloc");
+	program_tls_must(peer != NULL && SSL_set_fd(ssl, fd) == 1, "make a peer");
 	peer->fd = fd;
 	peer->wants = EPOLLIN;
-	peer->ssl = SSL_new(ctx);
-	tls_server_must(peer->ssl != NULL && SSL_set_fd(peer->ssl, fd) == 1, "SSL_new");
-	SSL_set_accept_state(peer->ssl);
+	peer->ssl = ssl;
 	return peer;
 }
 

@@ -13,28 +13,17 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include <openssl/err.h>
-
-#include "common/program.h"
+#include "common/program_tls.h"
 
 #define TLS_EVENTS 256
-
-void
-tls_server_must(bool did, const char *what)
-{
-	if (!did) {
-		ERR_print_errors_fp(stderr);
-		program_die(what);
-	}
-}
 
 void
 tls_server_watch(int epoll, int fd, uint32_t events, void *peer, bool added)
 {
 	struct epoll_event event = { .events = events, .data.ptr = peer };
 
-	tls_server_must(epoll_ctl(epoll, added ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0,
-			"epoll_ctl");
+	program_tls_must(epoll_ctl(epoll, added ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0,
+			 "epoll_ctl");
 }
 
 /* Nothing is cached, as ringline does it: a session is in its ticket. */
@@ -43,9 +32,9 @@ server_context(const char *cert, const char *key)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
-	tls_server_must(ctx != NULL && SSL_CTX_use_certificate_chain_file(ctx, cert) == 1 &&
-				SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1,
-			"use the certificate");
+	program_tls_must(ctx != NULL && SSL_CTX_use_certificate_chain_file(ctx, cert) == 1 &&
+				 SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1,
+			 "use the certificate");
 	(void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 					    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -61,7 +50,7 @@ server_listen(int port)
 	int one = 1;
 
 	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	tls_server_must(
+	program_tls_must(
 		fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
 			bind(fd, (struct sockaddr *)&in, sizeof(in)) == 0 &&
 			listen(fd, 4096) == 0 && getsockname(fd, (struct sockaddr *)&in, &len) == 0,
@@ -75,11 +64,15 @@ static void
 server_accept(const struct tls_server *server, int epoll, int listener, SSL_CTX *ctx)
 {
 	int one = 1;
+	SSL *ssl;
 	int fd;
 
 	while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		tls_server_watch(epoll, fd, EPOLLIN, server->accepted(epoll, fd, ctx), false);
+		ssl = SSL_new(ctx);
+		program_tls_must(ssl != NULL, "SSL_new");
+		SSL_set_accept_state(ssl);
+		tls_server_watch(epoll, fd, EPOLLIN, server->accepted(fd, ssl), false);
 	}
 }
 
@@ -101,7 +94,7 @@ tls_server_main(const struct tls_server *server, int argc, char **argv)
 	ctx = server_context(argv[2], argv[3]);
 	SSL_CTX_set_read_ahead(ctx, argc == 5);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	tls_server_must(epoll >= 0, "epoll_create1");
+	program_tls_must(epoll >= 0, "epoll_create1");
 	listener = server_listen(port);
 	tls_server_watch(epoll, listener, EPOLLIN, NULL, false);
 	for (;;) {

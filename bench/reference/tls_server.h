@@ -10,15 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What one kind of server does; @p peer is what accepted() made of a socket. */
+/* What one kind of server does; @p peer is what accepted() made of a socket and its session. */
 struct tls_server {
 	const char *name;
-	void *(*accepted)(int epoll, int fd, SSL_CTX *ctx);
+	void *(*accepted)(int fd, SSL *ssl);
 	void (*ready)(int epoll, void *peer);
 };
-
-/* Ends the program with errno's text and OpenSSL's unless it @p did. */
-void tls_server_must(bool did, const char *what);
 
 /* What epoll is to say about @p fd; @p added: it knows it already. */
 void tls_server_watch(int epoll, int fd, uint32_t events, void *peer, bool added);

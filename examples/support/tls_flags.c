@@ -16,14 +16,21 @@ tls_flags_options(struct tls_flags *flags, const char *url)
 }
 
 /* The next of several, besides the first. */
-static void
-flags_add(struct tls_flags *flags, uint32_t count, const char *flag, const char *text)
+static struct rl_tls_cert *
+flags_next(struct tls_flags *flags, uint32_t *given, const char *flag, const char *text)
 {
-	if (count == RL_TLS_CERTS_MAX) {
+	uint32_t i = *given;
+
+	if (i == RL_TLS_CERTS_MAX) {
 		options_misuse("%s: '%s' is one too many, 1 to %d are possible", flag, text,
 			       RL_TLS_CERTS_MAX + 1);
 	}
+	*given = i + 1;
 	flags->tls.certs = flags->certs;
+	if (flags->tls.certs_count < *given) {
+		flags->tls.certs_count = *given;
+	}
+	return &flags->certs[i];
 }
 
 static void
@@ -33,8 +40,7 @@ flags_apply_cert(struct tls_flags *flags, const char *flag, const char *text)
 		flags->tls.cert_file = text;
 		return;
 	}
-	flags_add(flags, flags->tls.certs_count, flag, text);
-	flags->certs[flags->tls.certs_count++].cert_file = text;
+	flags_next(flags, &flags->certs_given, flag, text)->cert_file = text;
 }
 
 static void
@@ -44,8 +50,7 @@ flags_apply_key(struct tls_flags *flags, const char *flag, const char *text)
 		flags->tls.key_file = text;
 		return;
 	}
-	flags_add(flags, flags->keys_count, flag, text);
-	flags->certs[flags->keys_count++].key_file = text;
+	flags_next(flags, &flags->keys_given, flag, text)->key_file = text;
 }
 
 void

@@ -21,7 +21,8 @@ struct tls_flags {
 	struct rl_tls_options tls;
 	struct rl_conn_options conn; /* that and nothing else */
 	struct rl_tls_cert certs[RL_TLS_CERTS_MAX]; /* tls.certs */
-	uint32_t keys_count; /* of the keys given for them */
+	uint32_t certs_given; /* besides the first, likewise keys; the larger is tls.certs_count */
+	uint32_t keys_given;
 };
 
 #define TLS_FLAGS_INIT { .tls = RL_TLS_OPTIONS(.alpn = NULL) }

@@ -395,6 +395,10 @@ rc=0
 "$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 "${several[@]:0:6}" --key "$work/mail.key" \
 	2>"$work/server.err" || rc=$?
 [[ $rc -eq 1 ]] && grep -q 'shop.key\|mail.key' "$work/server.err" || fail "keys of others are taken"
+rc=0
+timeout "$deadline" "$dir/echo_tls_server" --listen tls://127.0.0.1:0 --shards 1 "${several[@]}" --key "$work/mail.key" \
+	2>"$work/server.err" || rc=$?
+[[ $rc -eq 1 ]] && grep -q 'needs cert_file and key_file' "$work/server.err" || fail "a key without a certificate is ignored"
 
 start # with a certificate of its own making
 cert=$(sed -n 's/.*--ca \(.*\)$/\1/p' "$work/server.err")

@@ -17,11 +17,10 @@
 
 #define FRONT_PORT 9101 /* as in their URLs */
 
-/* It lives for a while, mostly short, as long as there are faults. */
-static int
-killer_receive(struct rl_actor *self, const struct rl_msg *msg)
+int
+sim_mortal_receive(struct rl_actor *self, const struct rl_msg *msg, int64_t most_ns)
 {
-	uint64_t most = (uint64_t)(sim_coin() ? RL_MS(1) : RL_MS(100));
+	uint64_t most = (uint64_t)(sim_coin() ? RL_MS(1) : most_ns);
 
 	if (msg->kind == RL_MSG_START) {
 		int rc = rl_timer_start(self, sim_below(most), 0, NULL);
@@ -32,6 +31,12 @@ killer_receive(struct rl_actor *self, const struct rl_msg *msg)
 		return sim_world.healed ? 0 : -EIO;
 	}
 	return RL_ACTOR_UNHANDLED;
+}
+
+static int
+killer_receive(struct rl_actor *self, const struct rl_msg *msg)
+{
+	return sim_mortal_receive(self, msg, RL_MS(100));
 }
 
 static const struct rl_actor_def killer_def = { .name = "killer", .receive = killer_receive };

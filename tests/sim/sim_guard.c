@@ -14,6 +14,7 @@
 #include "actor/actor.h"
 #include "shard/shard.h"
 
+#include "sim_front.h"
 #include "sim_harness.h"
 #include "sim_world.h"
 
@@ -34,17 +35,7 @@ static bool top_lives;
 static int
 faulty_receive(struct rl_actor *self, const struct rl_msg *msg)
 {
-	uint64_t most = (uint64_t)(sim_coin() ? RL_MS(1) : RL_MS(20));
-
-	if (msg->kind == RL_MSG_START) {
-		int rc = rl_timer_start(self, sim_below(most), 0, NULL);
-
-		return rc == -ENOBUFS ? 0 : rc;
-	}
-	if (msg->kind == RL_MSG_TIMER) {
-		return sim_world.healed ? 0 : -EIO;
-	}
-	return RL_ACTOR_UNHANDLED;
+	return sim_mortal_receive(self, msg, RL_MS(20));
 }
 
 static const struct rl_actor_def faulty_def = { .name = "faulty", .receive = faulty_receive };

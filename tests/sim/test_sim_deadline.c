@@ -28,11 +28,12 @@ setup(void **state)
 	return 0;
 }
 
-/* @ms after @since, to the tick of the wheel and the simulated kernel's own delays. */
+/* One of @reason, @ms after @since: to the tick of the wheel and the simulated kernel's delays. */
 static void
-assert_ended_after(const struct scene *scene, uint64_t since, uint64_t ms)
+assert_ended_after(const struct scene *scene, enum rl_reason reason, uint64_t since, uint64_t ms)
 {
 	assert_int_equal(scene->live, 0);
+	assert_int_equal(scene->stops[reason], 1);
 	assert_in_range(scene->stop_ns - since, RL_MS(ms - 10), RL_MS(ms + 10));
 }
 
@@ -129,8 +130,7 @@ idle_connection_times_out(void **state)
 	sim_advance_ns((uint64_t)RL_SEC(4));
 	assert_int_equal(scene.live, 1);
 	sim_advance_ns((uint64_t)RL_SEC(2));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
-	assert_in_range(scene.stop_ns - since, RL_MS(4990), RL_MS(5010));
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_IDLE, since, 5000);
 	scene_close(peer);
 	scene_end();
 }
@@ -196,16 +196,14 @@ options_go_before_the_configuration(void **state)
 	since = sim_world.now_ns;
 	scene_write_bytes(peer, bytes, sizeof(bytes));
 	sim_advance_ns((uint64_t)RL_SEC(10));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_STALL], 1);
-	assert_ended_after(&scene, since, 3000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_STALL, since, 3000);
 	scene_close(peer);
 
 	peer = scene_connect(&scene);
 	since = sim_world.now_ns;
 	scene_write(peer, "q.");
 	sim_advance_ns((uint64_t)RL_SEC(10));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_LINGER], 1);
-	assert_ended_after(&scene, since, 500);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_LINGER, since, 500);
 	scene_close(peer);
 	scene_end();
 }
@@ -246,8 +244,7 @@ idle_is_set_shorter_and_off(void **state)
 	scene_write(peer, "i3000.");
 	since = sim_world.now_ns;
 	sim_advance_ns((uint64_t)RL_SEC(10));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
-	assert_ended_after(&scene, since, 3000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_IDLE, since, 3000);
 	scene_close(peer);
 	scene_end();
 }
@@ -267,12 +264,11 @@ idle_is_set_back_to_what_is_configured(void **state)
 	scene_write(peer, "i0.");
 	since = sim_world.now_ns;
 	sim_advance_ns((uint64_t)RL_SEC(100));
-	assert_ended_after(&scene, since, 60000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_IDLE, since, 60000);
 	scene_close(peer);
 	scene_end();
 }
 
-/* For the next request of a connection that stays: the byte that comes meets it, and only once. */
 /* Who was not paused does not begin to idle anew. */
 static void
 idle_goes_on_when_nothing_is_resumed(void **state)
@@ -292,12 +288,12 @@ idle_goes_on_when_nothing_is_resumed(void **state)
 		assert_int_equal(rl_system_send(sim_system(), scene.id, RL_MSG_USER, NULL, 0), 0);
 	}
 	sim_advance_ns((uint64_t)RL_SEC(4));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_IDLE], 1);
-	assert_ended_after(&scene, since, 5000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_IDLE, since, 5000);
 	scene_close(peer);
 	scene_end();
 }
 
+/* For the next request of a connection that stays: the byte that comes meets it, and only once. */
 static void
 first_byte_is_waited_for_again(void **state)
 {
@@ -316,8 +312,7 @@ first_byte_is_waited_for_again(void **state)
 	scene_write(peer, "f2000.");
 	since = sim_world.now_ns;
 	sim_advance_ns((uint64_t)RL_SEC(20));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_FIRST_BYTE], 1);
-	assert_ended_after(&scene, since, 2000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_FIRST_BYTE, since, 2000);
 	scene_close(peer);
 	scene_end();
 }
@@ -338,8 +333,7 @@ stall_and_linger_are_set(void **state)
 	since = sim_world.now_ns;
 	scene_write_bytes(peer, bytes, sizeof(bytes));
 	sim_advance_ns((uint64_t)RL_SEC(20));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_STALL], 1);
-	assert_ended_after(&scene, since, 4000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_STALL, since, 4000);
 	scene_close(peer);
 
 	peer = scene_connect(&scene);
@@ -348,8 +342,7 @@ stall_and_linger_are_set(void **state)
 	since = sim_world.now_ns;
 	scene_write(peer, "q.");
 	sim_advance_ns((uint64_t)RL_SEC(20));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_LINGER], 1);
-	assert_ended_after(&scene, since, 700);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_LINGER, since, 700);
 	scene_close(peer);
 	scene_end();
 }
@@ -371,8 +364,7 @@ first_byte_set_while_paused_waits(void **state)
 	since = sim_world.now_ns;
 	assert_int_equal(rl_system_send(sim_system(), scene.id, RL_MSG_USER, NULL, 0), 0);
 	sim_advance_ns((uint64_t)RL_SEC(20));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_FIRST_BYTE], 1);
-	assert_ended_after(&scene, since, 2000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_FIRST_BYTE, since, 2000);
 	scene_close(peer);
 	scene_end();
 }
@@ -417,8 +409,7 @@ first_byte_set_with_not_now_waits(void **state)
 	sim_advance_ns((uint64_t)RL_MS(1900));
 	assert_int_equal(scene.live, 1);
 	sim_advance_ns((uint64_t)RL_SEC(1));
-	assert_int_equal(scene.stops[RL_REASON_TIMEOUT_FIRST_BYTE], 1);
-	assert_ended_after(&scene, since, 2000);
+	assert_ended_after(&scene, RL_REASON_TIMEOUT_FIRST_BYTE, since, 2000);
 	scene_close(peer);
 	scene_end();
 }

@@ -5,7 +5,8 @@
  * leaked, nothing crashes, the connection ends with a reason or goes on, and another one does not
  * notice.
  * How: OpenSSL's memory comes from here (CRYPTO_set_mem_functions, so this is a program of its
- * own). Each 7th of some thousand allocations fails in turn; each one, if there is an argument.
+ * own). Each 7th of a connection's allocations fails in turn, all from each 63rd on, and each 56th
+ * of a context's; seven times as many, and so each one of a connection's, if there is an argument.
  * Only what is asked for inside of a turn counts and fails: the peer has the same OpenSSL.
  * Not proved: what a program's own use of OpenSSL does then.
  */
@@ -264,7 +265,7 @@ each_fails(void (*one)(void), bool from_then_on, uint64_t step)
 	assert_true(n > 50);
 }
 
-static uint64_t stride = 7; /* 1: each and every one */
+static uint64_t stride = 7; /* 1: each and every one of a connection's */
 
 static void
 tls_server_without_memory_leaks_nothing(void **state)
