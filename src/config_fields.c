@@ -79,7 +79,7 @@ static const struct config_number config_numbers[] = {
 	/* because 400 MB at worst are affordable, and a flood has to be larger than a rush */
 	{ CONFIG_NUMBER(tls_handshakes_max), 1, ID_SLOT_MAX, 4096, false },
 	/* because one that signs takes as long as a dozen messages, and everybody else waits */
-	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 2, false },
+	{ CONFIG_NUMBER(tls_handshake_steps_max), 1, 65536, 1, false },
 	/* because programs talk to few others, and a session is 8 KB or so */
 	{ CONFIG_NUMBER(tls_sites_max), 1, 1024, 64, false },
 	/* because polling burns a core; past 1 ms there is nothing left to win */

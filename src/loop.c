@@ -63,7 +63,8 @@ rli_loop_turn(struct rl_shard *shard)
 	rli_shard_current = shard;
 	rli_sleep_end(&shard->sleep);
 	counters_add(&shard->counters, turns, 1);
-	reaped = rli_shard_reap(shard, shard->config->turn_cqes_max);
+	/* replies don't wait for a handshake's step: what asks for them comes in behind it */
+	reaped = shard->net->tls_turn ? 0 : rli_shard_reap(shard, shard->config->turn_cqes_max);
 	shard->backlog_turns =
 		shard->behind && reaped >= BACKLOG_CQES ? shard->backlog_turns + 1 : 0;
 	active = turn_drain(shard) || reaped > 0;

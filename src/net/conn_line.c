@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * The line of handshakes: a step costs as much as many messages, so a turn has few, first come
- * first served. All that wait don't run in every turn, since a flood has thousands of them, and
- * they keep none of the receive buffers that all share (ADR 35).
+ * The line of handshakes: a step costs as much as many messages. So each waits for a turn in which
+ * nothing else is taken in, behind one whose output has left; such a turn has few, first come first
+ * served. All that wait don't run in every turn, since a flood has thousands of them, and they keep
+ * none of the receive buffers that all share (ADR 35).
  */
 #include "base/mutant.h"
 #include "net/conn.h"
-
-bool
-rli_conn_line_may(struct conn *conn)
-{
-	struct net *net = conn->shard->net;
-
-	if (conn->tls->called) {
-		return true;
-	}
-	if (net->tls_steps >= conn->shard->config->tls_handshake_steps_max) {
-		return false;
-	}
-	net->tls_steps++; /* then nobody waits */
-	return true;
-}
 
 void
 rli_conn_line_join(struct conn *conn)
@@ -47,10 +33,11 @@ rli_conn_line_leave(struct conn *conn)
 }
 
 /* Who was called and has not run yet, since the turn had no room for all, is still first. */
-void
-rli_conn_line_turn(struct rl_shard *shard)
+static bool
+line_call(struct rl_shard *shard)
 {
 	struct net *net = shard->net;
+	bool called = false;
 
 	while (net->tls_called < shard->config->tls_handshake_steps_max &&
 	       !list_is_empty(&net->tls_waiting)) {
@@ -61,7 +48,17 @@ rli_conn_line_turn(struct rl_shard *shard)
 			tls->called = true;
 			net->tls_called++;
 			rli_actor_ready(tls->conn->actor);
+			called = true;
 		}
 	}
-	net->tls_steps = net->tls_called;
+	return called;
+}
+
+bool
+rli_conn_line_turn(struct rl_shard *shard)
+{
+	struct net *net = shard->net;
+
+	net->tls_turn = !net->tls_turn && line_call(shard);
+	return net->tls_turn || list_is_empty(&net->tls_waiting);
 }

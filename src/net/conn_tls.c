@@ -320,7 +320,7 @@ rli_conn_tls_shake(struct conn *conn)
 		return true;
 	}
 	if (fed || (conn->outbound && !tls->begun)) {
-		if (!rli_conn_line_may(conn)) {
+		if (!tls->called) {
 			rli_conn_line_join(conn);
 			return false;
 		}

@@ -115,16 +115,16 @@ void rli_conn_tls_feed(struct rl_shard *shard, bool retry);
 
 /* conn_line.c: handshakes that have a step to do */
 
-/* It may do one in this turn; it is accounted for. */
-bool rli_conn_line_may(struct conn *conn);
-
-/* Else it waits, and its input too, out of the ring's buffers (rli_conn_recv_flush()). */
+/* It waits to be called, and its input too, out of the ring's buffers (rli_conn_recv_flush()). */
 void rli_conn_line_join(struct conn *conn);
 
 /* It does its step now, or never will. */
 void rli_conn_line_leave(struct conn *conn);
 
-/* The next turn's steps go to those that have waited longest. */
-void rli_conn_line_turn(struct rl_shard *shard);
+/*
+ * The next turn's steps go to those that have waited longest, unless this one had some. False:
+ * somebody waits, and is not called yet.
+ */
+bool rli_conn_line_turn(struct rl_shard *shard);
 
 #endif

@@ -138,10 +138,9 @@ rli_net_flush(struct rl_shard *shard)
 	struct net *net = shard->net;
 	struct list batch;
 	struct list_node *node;
-	bool done = true;
+	bool done = rli_conn_line_turn(shard);
 	size_t home_bytes = net->home_bytes;
 
-	rli_conn_line_turn(shard);
 	if (!list_is_empty(&net->tls_starved)) {
 		rli_conn_tls_feed(shard, false);
 	}

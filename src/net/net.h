@@ -63,7 +63,6 @@ struct net {
 	uint8_t *
 		tls_buffer; /* where one delivery is decrypted to; NULL before the first needs it */
 	uint32_t tls_shaking; /* handshakes under way */
-	uint32_t tls_steps; /* of handshakes in this turn, done or promised */
 	uint32_t tls_called; /* handshakes that were promised one, and have not run yet */
 	struct tls_tickets *tls_tickets; /* the system's */
 	struct tls_store tls_store;
@@ -74,6 +73,7 @@ struct net {
 	size_t room_bytes; /* of those that came home since this round of the starved began */
 	uint32_t starved_count; /* on starved */
 	uint32_t starved_left; /* to be looked at in this round */
+	bool tls_turn; /* the next turn is theirs who were called: it takes nothing in */
 	bool draining;
 	bool listeners_dirty;
 	bool listeners_broken; /* rli_listener_broken() has something to tell */

@@ -24,6 +24,7 @@
 #include "sim_tls_hand.h"
 
 #define LINE_HANDS 6
+#define STEP_HANDS 4
 #define LINE_PEERS 192
 #define LINE_BYTES 16384
 #define LINE_ROOM  60 /* of them have room in the pool */
@@ -264,6 +265,71 @@ tls_handshakes_are_served_as_they_came(void **state)
 		const char want[] = { (char)('1' + i), '\0' };
 
 		assert_string_equal(hands[i].text, want);
+		hand_end(&hands[i]);
+		hand_fini(&hands[i]);
+	}
+	scene_end();
+}
+
+/* The next one whose answer came: the first's was read, and it has asked again. */
+static size_t
+hands_next(struct hand *hands, bool *answered)
+{
+	for (;;) {
+		if (sk_readable(hands[0].sock)) {
+			(void)hand_move(&hands[0]);
+			hand_write(&hands[0], "again");
+			(void)hand_move(&hands[0]);
+			return 0;
+		}
+		for (size_t i = 1; i < STEP_HANDS; i++) {
+			if (!answered[i] && sk_readable(hands[i].sock)) {
+				answered[i] = true;
+				return i;
+			}
+		}
+		assert_true(sim_step());
+	}
+}
+
+/*
+ * One that is open asks again and again, and others shake hands: all arrives before a turn, no turn
+ * answers both, and they alternate.
+ */
+static void
+tls_replies_wait_for_no_step(void **state)
+{
+	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 64);
+	bool answered[STEP_HANDS] = { false };
+	struct hand hands[STEP_HANDS];
+	uint64_t turns;
+
+	(void)state;
+	sim_new_with(&config, 7);
+	tls_listen(NULL);
+	for (size_t i = 0; i < STEP_HANDS; i++) {
+		hand_init(&hands[i], scene_connect(&scene), SIM_TLS_CLIENT);
+		if (i == 0) {
+			hand_settle(&hands[i]);
+		}
+	}
+	sim_settle(); /* accepted, and nothing was said */
+	sim_lazy(65536);
+	hand_write(&hands[0], "hello");
+	for (size_t i = 0; i < STEP_HANDS; i++) {
+		assert_true(hand_move(&hands[i]));
+	}
+	turns = sim_turns();
+	for (size_t i = 1; i < STEP_HANDS; i++) {
+		assert_int_equal(hands_next(hands, answered), 0);
+		assert_true(sim_turns() > turns);
+		turns = sim_turns();
+		assert_int_not_equal(hands_next(hands, answered), 0); /* in any order */
+		assert_true(sim_turns() > turns);
+		turns = sim_turns();
+	}
+	hands_settle(hands, STEP_HANDS);
+	for (size_t i = 0; i < STEP_HANDS; i++) {
 		hand_end(&hands[i]);
 		hand_fini(&hands[i]);
 	}
@@ -576,6 +642,7 @@ main(void)
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
 		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
+		cmocka_unit_test(tls_replies_wait_for_no_step),
 		cmocka_unit_test(tls_handshakes_in_line_are_evicted_for_others),
 		cmocka_unit_test(tls_changes_of_keys_leave_turns_to_others),
 		cmocka_unit_test(tls_changes_of_keys_without_end_are_too_many),

@@ -55,7 +55,7 @@ static const struct number numbers[] = {
 	{ FIELD(names_max), 1, 1048576, 16384, false, ALONE },
 	{ FIELD(spin_us), 1, 1000, 0, false, ALONE },
 	{ FIELD(tls_handshakes_max), 1, 16777215, 4096, false, ALONE },
-	{ FIELD(tls_handshake_steps_max), 1, 65536, 2, false, ALONE },
+	{ FIELD(tls_handshake_steps_max), 1, 65536, 1, false, ALONE },
 	{ FIELD(tls_sites_max), 1, 1024, 64, false, ALONE },
 	{ FIELD(bufs_max), 1, 16777215, 65536, false, ALONE },
 	{ FIELD(buf_pool_bytes), MIB, MIB *MIB, 64 * MIB, false, ALONE },
