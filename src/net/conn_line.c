@@ -3,7 +3,7 @@
  * The line of handshakes: a step costs as much as many messages. So each waits for a turn in which
  * nothing else is taken in, behind one whose output has left; such a turn has few, first come first
  * served. All that wait don't run in every turn, since a flood has thousands of them, and they keep
- * none of the receive buffers that all share (ADR 35).
+ * none of the receive buffers that all share (ADR 35, 39).
  */
 #include "base/mutant.h"
 #include "net/conn.h"
