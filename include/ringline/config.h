@@ -227,8 +227,8 @@ struct rl_config {
 	 */
 	uint32_t tls_handshakes_max;
 	/**
-	 * Steps of TLS handshakes in a row, 1 to 65536; then all else has a turn, and the others wait
-	 * for the next, first come first served. Default 1: one that signs takes 0.1 to 1 ms.
+	 * Steps of TLS handshakes in a row, 1 to 65536; then all else has a turn, and the others
+	 * wait, first come first served. Default 1: one that signs takes 0.1 to 1 ms.
 	 */
 	uint32_t tls_handshake_steps_max;
 	/**

@@ -9,6 +9,18 @@
 #define HAND_ROUNDS_MAX 10000
 
 void
+hand_listen(struct scene *scene, scene_fn on)
+{
+	struct rl_conn_options options = { 0 };
+
+	sim_tls_setup();
+	options.tls = sim_tls_listener(false);
+	memset(scene, 0, sizeof(*scene));
+	scene->on = on;
+	scene_listen(scene, "tls://127.0.0.1:0", &options);
+}
+
+void
 hand_init(struct hand *hand, struct sk_sock *sock, enum sim_tls_kind kind)
 {
 	memset(hand, 0, sizeof(*hand));

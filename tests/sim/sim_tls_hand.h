@@ -13,6 +13,7 @@
 #define RINGLINE_SIM_TLS_HAND_H
 
 #include "sim_kernel.h"
+#include "sim_scene.h"
 #include "sim_tls.h"
 
 #define HAND_BYTES 4096
@@ -26,6 +27,9 @@ struct hand {
 	bool truncated; /* FIN without close_notify */
 	bool reset;
 };
+
+/* On tls://, after sim_new(): @scene from its beginning, with @on. */
+void hand_listen(struct scene *scene, scene_fn on);
 
 /* Takes @sock. */
 void hand_init(struct hand *hand, struct sk_sock *sock, enum sim_tls_kind kind);

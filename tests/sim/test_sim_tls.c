@@ -2,8 +2,7 @@
 /*
  * Proved: what the connection under TLS does where a script has to say when: a change of keys
  * behind close_notify, the end with and without it, a host without memory for a record, a handshake
- * that stops, many that wait for each other, a message of the protocol's that has only begun, and
- * too many of them.
+ * that stops, a message of the protocol's that has only begun, and too many of them.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
  * Not proved: what any sequence of such things does, which is for the seeds (sim --tls).
  */
@@ -23,32 +22,14 @@
 #include "sim_scene.h"
 #include "sim_tls_hand.h"
 
-#define LINE_HANDS 6
-#define STEP_HANDS 4
-#define LINE_PEERS 192
-#define LINE_BYTES 16384
-#define LINE_ROOM  60 /* of them have room in the pool */
-
 static struct scene scene;
-
-static void
-tls_listen(scene_fn on)
-{
-	struct rl_conn_options options = { 0 };
-
-	sim_tls_setup();
-	options.tls = sim_tls_listener(false);
-	memset(&scene, 0, sizeof(scene));
-	scene.on = on;
-	scene_listen(&scene, "tls://127.0.0.1:0", &options);
-}
 
 /* A listener of one shard, and a client that has shaken hands. */
 static void
 tls_begin(struct hand *hand, scene_fn on)
 {
 	sim_new(1, 7);
-	tls_listen(on);
+	hand_listen(&scene, on);
 	hand_init(hand, scene_connect(&scene), SIM_TLS_CLIENT);
 	hand_settle(hand);
 	assert_true(hand->tls.shaken);
@@ -213,165 +194,6 @@ tls_handshake_that_stops_is_ended_in_time(void **state)
 	scene_close(peer);
 	hand_end(&hand);
 	tls_finish(&hand);
-}
-
-/* The first to open is told "1", the next "2". */
-static int
-numbers_who_opens(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
-{
-	char text = (char)('1' + on->number);
-
-	if (msg->kind == RL_MSG_OPEN) {
-		on->number++;
-		return rl_conn_send(self, &text, 1);
-	}
-	return msg->kind == RL_MSG_EOF ? RL_ACTOR_STOP : 0;
-}
-
-/* What they send arrives in their order. */
-static void
-hands_settle(struct hand *hands, size_t count)
-{
-	bool moved;
-
-	do {
-		moved = false;
-		sim_settle();
-		for (size_t i = 0; i < count; i++) {
-			moved = hand_move(&hands[i]) || moved;
-			while (sk_net_step()) {
-			}
-		}
-	} while (moved);
-}
-
-/* A turn has room for two actors and one step, so some are called and don't run. */
-static void
-tls_handshakes_are_served_as_they_came(void **state)
-{
-	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 64, .recv_buffers = 8,
-					    .recv_buffer_bytes = 2048, .turn_actors_max = 2,
-					    .tls_handshake_steps_max = 1);
-	struct hand hands[LINE_HANDS];
-
-	(void)state;
-	sim_new_with(&config, 7);
-	tls_listen(numbers_who_opens);
-	for (size_t i = 0; i < LINE_HANDS; i++) {
-		hand_init(&hands[i], scene_connect(&scene), SIM_TLS_CLIENT);
-	}
-	hands_settle(hands, LINE_HANDS);
-	for (size_t i = 0; i < LINE_HANDS; i++) {
-		const char want[] = { (char)('1' + i), '\0' };
-
-		assert_string_equal(hands[i].text, want);
-		hand_end(&hands[i]);
-		hand_fini(&hands[i]);
-	}
-	scene_end();
-}
-
-/* The next one whose answer came: the first's was read, and it has asked again. */
-static size_t
-hands_next(struct hand *hands, bool *answered)
-{
-	for (;;) {
-		if (sk_readable(hands[0].sock)) {
-			(void)hand_move(&hands[0]);
-			hand_write(&hands[0], "again");
-			(void)hand_move(&hands[0]);
-			return 0;
-		}
-		for (size_t i = 1; i < STEP_HANDS; i++) {
-			if (!answered[i] && sk_readable(hands[i].sock)) {
-				answered[i] = true;
-				return i;
-			}
-		}
-		assert_true(sim_step());
-	}
-}
-
-/*
- * One that is open asks again and again, and others shake hands: all arrives before a turn, no turn
- * answers both, and they alternate.
- */
-static void
-tls_replies_wait_for_no_step(void **state)
-{
-	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 64);
-	bool answered[STEP_HANDS] = { false };
-	struct hand hands[STEP_HANDS];
-	uint64_t turns;
-
-	(void)state;
-	sim_new_with(&config, 7);
-	tls_listen(NULL);
-	for (size_t i = 0; i < STEP_HANDS; i++) {
-		hand_init(&hands[i], scene_connect(&scene), SIM_TLS_CLIENT);
-		if (i == 0) {
-			hand_settle(&hands[i]);
-		}
-	}
-	sim_settle(); /* accepted, and nothing was said */
-	sim_lazy(65536);
-	hand_write(&hands[0], "hello");
-	for (size_t i = 0; i < STEP_HANDS; i++) {
-		assert_true(hand_move(&hands[i]));
-	}
-	turns = sim_turns();
-	for (size_t i = 1; i < STEP_HANDS; i++) {
-		assert_int_equal(hands_next(hands, answered), 0);
-		assert_true(sim_turns() > turns);
-		turns = sim_turns();
-		assert_int_not_equal(hands_next(hands, answered), 0); /* in any order */
-		assert_true(sim_turns() > turns);
-		turns = sim_turns();
-	}
-	hands_settle(hands, STEP_HANDS);
-	for (size_t i = 0; i < STEP_HANDS; i++) {
-		hand_end(&hands[i]);
-		hand_fini(&hands[i]);
-	}
-	scene_end();
-}
-
-/* All that they send is more than there is memory for. */
-static void
-tls_handshakes_in_line_are_evicted_for_others(void **state)
-{
-	struct rl_config config = RL_CONFIG(.shards = 1, .conns_max = 256, .recv_buffers = 64,
-					    .recv_buffer_bytes = 1024, .recv_pool_bytes = 65536,
-					    .tls_handshake_steps_max = 1);
-	static const char junk[LINE_BYTES];
-	struct sk_sock *peers[LINE_PEERS];
-	struct hand hand;
-
-	(void)state;
-	sim_new_with(&config, 7);
-	tls_listen(NULL);
-	hand_init(&hand, scene_connect(&scene), SIM_TLS_CLIENT);
-	hand_settle(&hand);
-	for (size_t i = 0; i < LINE_PEERS; i++) {
-		peers[i] = scene_connect(&scene);
-	}
-	sim_lazy(65536); /* what was written comes at once */
-	for (size_t i = 0; i < LINE_PEERS; i++) {
-		assert_int_equal(sk_write(peers[i], junk, LINE_BYTES), LINE_BYTES);
-	}
-	hand_write(&hand, "still here");
-	hand_settle(&hand);
-	assert_string_equal(hand.text, "still here");
-	for (size_t i = 0; i < LINE_PEERS; i++) {
-		scene_close(peers[i]);
-	}
-	sim_settle();
-	assert_int_equal(scene.live, 1);
-	assert_in_range(scene.stops[RL_REASON_EVICTED], 1, LINE_PEERS - LINE_ROOM);
-	assert_int_equal(scene.stops[RL_REASON_EVICTED] + scene.stops[RL_REASON_TLS], LINE_PEERS);
-	hand_end(&hand);
-	hand_fini(&hand);
-	scene_end();
 }
 
 #define UPDATES 600 /* less than the bound on them */
@@ -641,9 +463,6 @@ main(void)
 		cmocka_unit_test(tls_client_whose_name_is_endless_is_sent_away),
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
-		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
-		cmocka_unit_test(tls_replies_wait_for_no_step),
-		cmocka_unit_test(tls_handshakes_in_line_are_evicted_for_others),
 		cmocka_unit_test(tls_changes_of_keys_leave_turns_to_others),
 		cmocka_unit_test(tls_changes_of_keys_without_end_are_too_many),
 		cmocka_unit_test(tls_output_waits_for_the_rest_of_a_message),
