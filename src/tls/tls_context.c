@@ -207,8 +207,9 @@ context_allow(SSL_CTX *ssl_ctx)
 						   SSL_OP_CIPHER_SERVER_PREFERENCE |
 						   SSL_OP_PRIORITIZE_CHACHA |
 						   SSL_OP_CLEANSE_PLAINTEXT);
-	(void)SSL_CTX_set_mode(ssl_ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-						SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* a write is done or fails: there is room for its records, which may be several */
+	(void)SSL_CTX_set_mode(ssl_ctx,
+			       SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	/* tickets carry sessions, those of 1.2 as well: who takes none has none to resume */
 	(void)SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_verify_depth(ssl_ctx, CONTEXT_DEPTH);

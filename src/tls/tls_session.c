@@ -336,9 +336,21 @@ rli_tls_read(struct tls_session *session, uint8_t *out, size_t len, size_t *got)
 	return answer == 1 ? TLS_DONE : session_failed(session, answer);
 }
 
+/* How many bytes at most it puts into a record: a client may have asked for short ones. */
+static size_t
+session_record_bytes(const struct tls_session *session)
+{
+	uint8_t asked = SSL_SESSION_get_max_fragment_length(SSL_get_session(session->ssl));
+
+	return asked >= TLSEXT_max_fragment_length_512 && asked <= TLSEXT_max_fragment_length_4096
+		       ? (size_t)256 << asked
+		       : TLS_PLAIN_MAX;
+}
+
 enum tls_status
 rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len)
 {
+	size_t records;
 	size_t written;
 	int answer;
 
@@ -346,7 +358,8 @@ rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len)
 	if (session->halfway) {
 		return TLS_WANTS; /* OpenSSL would not, either */
 	}
-	if (!session_reserve(session, (uint32_t)len + TLS_OVERHEAD_MAX)) {
+	records = (len - 1) / session_record_bytes(session) + 1;
+	if (!session_reserve(session, (uint32_t)(len + records * TLS_OVERHEAD_MAX))) {
 		return TLS_NO_ROOM;
 	}
 	rli_tls_error_clear();
@@ -354,7 +367,7 @@ rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len)
 	if (answer != 1) {
 		return session_failed(session, answer);
 	}
-	RL_ASSERT(written == len);
+	RL_ASSERT(written == len); /* since SSL_MODE_ENABLE_PARTIAL_WRITE is off */
 	return TLS_DONE;
 }
 

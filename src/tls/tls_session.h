@@ -104,8 +104,9 @@ enum tls_status rli_tls_handshake(struct tls_session *session);
 enum tls_status rli_tls_read(struct tls_session *session, uint8_t *out, size_t len, size_t *got);
 
 /*
- * Make one record of up to TLS_PLAIN_MAX bytes, all or nothing: DONE, NO_ROOM or FAILED; or WANTS
- * while it is halfway: nothing was made, try again after what was fed next.
+ * Make records of up to TLS_PLAIN_MAX bytes, all or nothing: one, or several for a client that
+ * asked for shorter ones. DONE, NO_ROOM or FAILED; or WANTS while it is halfway: nothing was made,
+ * try again after what was fed next.
  */
 enum tls_status rli_tls_write(struct tls_session *session, const uint8_t *data, size_t len);
 

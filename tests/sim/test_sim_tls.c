@@ -74,6 +74,47 @@ tls_key_update_behind_our_close_notify_is_harmless(void **state)
 	tls_finish(&hand);
 }
 
+#define LONG 40000
+
+static int
+sends_much(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	static const uint8_t data[LONG];
+
+	(void)on;
+	if (msg->kind == RL_MSG_RECV) {
+		return rl_conn_send(self, data, sizeof(data));
+	}
+	return msg->kind == RL_MSG_EOF ? RL_ACTOR_STOP : 0;
+}
+
+/* RFC 6066: a client may ask for records of at most 512 bytes, and then a write makes several. */
+static void
+tls_client_of_short_records_gets_them(void **state)
+{
+	struct hand hand;
+
+	(void)state;
+	for (int old = 0; old < 2; old++) {
+		sim_new(1, 7);
+		hand_listen(&scene, sends_much);
+		hand_init(&hand, scene_connect(&scene), SIM_TLS_CLIENT);
+		assert_int_equal(SSL_set_tlsext_max_fragment_length(hand.tls.ssl,
+								    TLSEXT_max_fragment_length_512),
+				 1);
+		if (old) {
+			sim_tls_old(&hand.tls);
+		}
+		hand_settle(&hand);
+		hand_write(&hand, "go");
+		hand_settle(&hand);
+		assert_int_equal(hand.bytes, LONG);
+		hand_end(&hand);
+		assert_int_equal(scene.stop_reason, RL_REASON_PEER_FIN);
+		tls_finish(&hand);
+	}
+}
+
 static void
 tls_end_without_close_notify_is_no_eof(void **state)
 {
@@ -459,6 +500,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tls_key_update_behind_our_close_notify_is_harmless),
+		cmocka_unit_test(tls_client_of_short_records_gets_them),
 		cmocka_unit_test(tls_end_without_close_notify_is_no_eof),
 		cmocka_unit_test(tls_client_whose_name_is_endless_is_sent_away),
 		cmocka_unit_test(tls_record_that_finds_no_memory_is_made_later),

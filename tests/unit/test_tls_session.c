@@ -145,6 +145,47 @@ session_of_a_full_record_makes_one(void **state)
 	pair_fini();
 }
 
+/* Each is as short as the client asked for (RFC 6066), and all that was written is in them. */
+static void
+session_makes_short_records_for_who_wants_them(void **state)
+{
+	static const struct {
+		int version;
+		uint8_t asked;
+		uint32_t bytes;
+	} rows[] = {
+		{ TLS1_2_VERSION, TLSEXT_max_fragment_length_512, 512 },
+		{ TLS1_3_VERSION, TLSEXT_max_fragment_length_512, 512 },
+		{ TLS1_3_VERSION, TLSEXT_max_fragment_length_1024, 1024 },
+		{ TLS1_3_VERSION, TLSEXT_max_fragment_length_2048, 2048 },
+		{ TLS1_3_VERSION, TLSEXT_max_fragment_length_4096, 4096 },
+	};
+	size_t got;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		SSL *client;
+
+		pair_init();
+		client = pair.ends[CLIENT].ssl;
+		assert_int_equal(SSL_set_max_proto_version(client, rows[i].version), 1);
+		assert_int_equal(SSL_set_tlsext_max_fragment_length(client, rows[i].asked), 1);
+		assert_int_equal(pair_handshake(WIRE_MAX), TLS_DONE);
+		pair_settle();
+		memset(plain[SERVER], (int)i, TLS_PLAIN_MAX);
+		assert_int_equal(
+			rli_tls_write(&pair.ends[SERVER], plain[SERVER], TLS_PLAIN_MAX - 1),
+			TLS_DONE);
+		(void)pair_send(SERVER);
+		for (size_t left = TLS_PLAIN_MAX - 1; left > 0; left -= got) {
+			assert_int_equal(pair_read(CLIENT, WIRE_MAX, &got), TLS_DONE);
+			assert_int_equal(got, left < rows[i].bytes ? left : rows[i].bytes);
+			assert_int_equal(plain[CLIENT][got - 1], i);
+		}
+		pair_fini();
+	}
+}
+
 static void
 session_reads_a_record_in_parts(void **state)
 {
@@ -486,6 +527,7 @@ main(void)
 		cmocka_unit_test(session_handshakes_byte_by_byte_and_carries_bytes),
 		cmocka_unit_test(session_carries_a_stream_in_any_segments),
 		cmocka_unit_test(session_of_a_full_record_makes_one),
+		cmocka_unit_test(session_makes_short_records_for_who_wants_them),
 		cmocka_unit_test(session_reads_a_record_in_parts),
 		cmocka_unit_test(session_fed_a_tampered_record_fails_and_says_so),
 		cmocka_unit_test(session_fed_something_else_fails_and_tells_whom_it_may),
