@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/mutant.h"
 #include "tls/tls_error.h"
 
 /* Takes every name of @cert; the number of those that can be asked for, or -ENOMEM. */
@@ -126,7 +127,9 @@ sni_hello(SSL *ssl, int *alert, void *arg)
 		ERR_raise(ERR_LIB_USER, TLS_ERROR_NAME);
 		return SSL_CLIENT_HELLO_ERROR;
 	}
-	memcpy(bound.binding, sni->binding, sizeof(bound.binding));
+	if (!RL_MUTANT(TLS_UNBOUND)) {
+		memcpy(bound.binding, sni->binding, sizeof(bound.binding));
+	}
 	if (EVP_Digest(&bound, sizeof(bound), digest, NULL, EVP_sha256(), NULL) != 1 ||
 	    SSL_set_session_id_context(ssl, digest, sizeof(digest)) != 1) {
 		*alert = SSL_AD_INTERNAL_ERROR;

@@ -250,7 +250,12 @@ check_output(const struct rl_shard *shard)
 	}
 }
 
-/* INV-7: who has no room for records waits for chunks that are on their way, or for time. */
+#define RECORD_SPANS 2 /* that a record may take a chunk of, each */
+
+/*
+ * INV-7: who has no room for records waits for chunks that are on their way, or for time, and no
+ * longer than until there is room.
+ */
 static void
 check_records_wait(const struct rl_shard *shard)
 {
@@ -258,6 +263,12 @@ check_records_wait(const struct rl_shard *shard)
 	bool comes = timer_is_armed(&net->starved_timer) || !list_is_empty(&net->dirty) ||
 		     list_is_empty(&net->tls_starved);
 
+	if (!list_is_empty(&net->tls_starved)) {
+		sim_check(timer_is_armed(&net->starved_timer) || !list_is_empty(&net->dirty) ||
+				  rli_chunk_spans_free(&shard->send_pool) < RECORD_SPANS,
+			  "INV-7: shard %u has room for records, and nobody told those who wait",
+			  shard->id);
+	}
 	for (uint32_t slot = 0; !comes && slot < net->conns.slots_used; slot++) {
 		const struct conn *conn = rli_slab_at(&net->conns, slot);
 

@@ -118,6 +118,12 @@ static const struct fault_row fault_rows[SIM_FAULTS] = {
 	[FAULT_TLS_OLD] = { "tls_old", 16000 },
 	[FAULT_TLS_NO_CERT] = { "tls_no_cert", 3000 },
 	[FAULT_TLS_BAD_CERT] = { "tls_bad_cert", 30000 },
+	[FAULT_TLS_SHORT] = { "tls_short", 24000 },
+	[FAULT_TLS_ASKS_SHORT] = { "tls_asks_short", 16000 },
+	[FAULT_TLS_LONG] = { "tls_long", 24000 },
+	[FAULT_TLS_AGAIN] = { "tls_again", 40000 },
+	[FAULT_TLS_RESUMED_IN] = { "tls_resumed_in", 0 },
+	[FAULT_TLS_RESUMED_OUT] = { "tls_resumed_out", 0 },
 };
 
 uint64_t sim_fault_fired[SIM_FAULTS];

@@ -7,11 +7,43 @@
 #include "sim_peer_common.h"
 #include "sim_world.h"
 
+#define PEER_FAT 2000 /* bytes more in a ticket, which then takes several records */
+
 /* Where something happens to its ciphertext: in the handshake, or later. */
 static uint64_t
 peer_somewhere(void)
 {
 	return sim_below(sim_coin() ? 2500 : 30000);
+}
+
+/* Who it is; @strange: nobody is to talk to it. */
+static enum sim_tls_kind
+peer_kind(bool server, bool strange)
+{
+	if (strange) {
+		return server ? SIM_TLS_STRANGER : SIM_TLS_NOBODY;
+	}
+	if (sim_fault(FAULT_TLS_LONG)) {
+		return server ? SIM_TLS_LONG_SERVER : SIM_TLS_LONG_CLIENT;
+	}
+	return server ? SIM_TLS_SERVER : SIM_TLS_CLIENT;
+}
+
+/* How long its records and messages are, and what it knows from the last time. */
+static void
+peer_new_manners(struct peer *peer)
+{
+	bool server = peer->side == LINK_SERVER;
+
+	if (sim_fault(FAULT_TLS_SHORT)) {
+		sim_tls_split(&peer->tls, server && sim_coin() ? PEER_FAT : 0);
+	}
+	if (!server && sim_fault(FAULT_TLS_ASKS_SHORT)) {
+		sim_tls_ask_short(&peer->tls);
+	}
+	if (!server && sim_fault(FAULT_TLS_AGAIN)) {
+		sim_tls_again(&peer->tls);
+	}
 }
 
 /* A peer of TLS, good or bad. */
@@ -22,8 +54,7 @@ peer_new_tls(struct peer *peer)
 	enum sim_fault stranger = server ? FAULT_TLS_BAD_CERT : FAULT_TLS_NO_CERT;
 	bool strange = !peers_healed && sim_fault(stranger);
 
-	sim_tls_init(&peer->tls, server ? (strange ? SIM_TLS_STRANGER : SIM_TLS_SERVER)
-					: (strange ? SIM_TLS_NOBODY : SIM_TLS_CLIENT));
+	sim_tls_init(&peer->tls, peer_kind(server, strange));
 	peer->cut_at = UINT64_MAX;
 	if (strange) {
 		peer_break(peer, "a peer nobody knows");
@@ -31,6 +62,7 @@ peer_new_tls(struct peer *peer)
 	if (sim_fault(FAULT_TLS_OLD)) {
 		sim_tls_old(&peer->tls);
 	}
+	peer_new_manners(peer);
 	peer->tls.updates = sim_fault(FAULT_TLS_NEW_KEYS);
 	peer->no_notify = sim_fault(FAULT_TLS_NO_NOTIFY);
 	if (sim_fault(FAULT_TLS_FLIP)) {

@@ -469,6 +469,7 @@ run_setup(uint64_t seed, const struct sim_run_options *options)
 	memset(&run, 0, sizeof(run));
 	sim_links_reset();
 	sim_peers_reset();
+	sim_tls_forget();
 	sim_actors_reset();
 	sim_faults_swarm();
 	for (uint32_t i = 0; i < options->overrides_count; i++) {

@@ -9,6 +9,7 @@
 
 #include "sim_actor_common.h"
 #include "sim_harness.h"
+#include "sim_tls.h"
 #include "sim_world.h"
 
 #define SEND_PIECE 4096
@@ -71,6 +72,13 @@ stream_check_open(const struct rl_actor *self, const struct rl_msg *msg)
 			  "TLS of version %s", tls->version);
 		sim_check(!msg->open.outbound || strcmp(tls->peer_subject, "CN=server") == 0,
 			  "who was verified is %s", tls->peer_subject);
+		sim_check(!sim_tls_is_mutual(self->conn->tls->session.ssl) ||
+				  strcmp(tls->peer_subject, "CN=client") == 0,
+			  "INV-11: who had to show a certificate is \"%s\"", tls->peer_subject);
+		if (tls->resumed) {
+			sim_fault_count(msg->open.outbound ? FAULT_TLS_RESUMED_OUT
+							   : FAULT_TLS_RESUMED_IN);
+		}
 		sim_event("tls open", tls->version[6], (int64_t)strlen(tls->peer_subject));
 	}
 }

@@ -18,6 +18,8 @@
 #define TLS_JUNK_BYTES 64
 #define TLS_SETUP_SEED 0x7e57 /* keys and certificates are the same in every process */
 #define TLS_UPDATE     3000 /* keys are changed with a write, in 65536 */
+#define TLS_SHORT      512 /* the shortest records that may be asked for */
+#define TLS_KEPT_MAX   8
 
 static SSL_CTX *tls_contexts[SIM_TLS_KINDS];
 static struct sim_tls_files tls_files;
@@ -29,6 +31,14 @@ static struct rl_tls_options tls_mutual =
 static struct rl_tls_options tls_client =
 	RL_TLS_OPTIONS(.cert_file = tls_files.client, .key_file = tls_files.client_key,
 		       .ca_file = tls_files.ca, .server_name = SIM_TLS_NAME);
+
+/* Sessions of clients that come again, in the order they came; the oldest goes first. */
+static struct tls_kept {
+	SSL_SESSION *session;
+	uint8_t kind;
+	bool asks_short; /* it is part of a session (RFC 6066) */
+} tls_kept[TLS_KEPT_MAX];
+static uint32_t tls_kept_next;
 
 /* ---- random numbers */
 
@@ -56,6 +66,64 @@ static const RAND_METHOD random_method = {
 	.status = random_status,
 };
 
+/* ---- sessions that are kept */
+
+static bool
+kind_is_server(enum sim_tls_kind kind)
+{
+	return kind >= SIM_TLS_SERVER;
+}
+
+/* OpenSSL seals a ticket. */
+static int
+ticket_fatten(SSL *ssl, void *arg)
+{
+	static const uint8_t fat[8192];
+	const struct sim_tls *tls = SSL_get_app_data(ssl);
+
+	(void)arg;
+	return tls->fat == 0 ||
+	       SSL_SESSION_set1_ticket_appdata(SSL_get0_session(ssl), fat, tls->fat) == 1;
+}
+
+/* A client got a session: 1 takes it. */
+static int
+session_keep(SSL *ssl, SSL_SESSION *session)
+{
+	const struct sim_tls *tls = SSL_get_app_data(ssl);
+	struct tls_kept *kept = &tls_kept[tls_kept_next % TLS_KEPT_MAX];
+
+	if (!tls->again) {
+		return 0;
+	}
+	tls_kept_next++;
+	SSL_SESSION_free(kept->session);
+	*kept = (struct tls_kept){ session, tls->kind, tls->asks_short };
+	return 1;
+}
+
+void
+sim_tls_again(struct sim_tls *tls)
+{
+	const struct tls_kept *kept = &tls_kept[sim_below(TLS_KEPT_MAX)];
+
+	tls->again = true;
+	if (kept->session != NULL && kept->kind == tls->kind &&
+	    kept->asks_short == tls->asks_short) {
+		sim_check(SSL_set_session(tls->ssl, kept->session) == 1, "no session to resume");
+	}
+}
+
+void
+sim_tls_forget(void)
+{
+	for (uint32_t i = 0; i < TLS_KEPT_MAX; i++) {
+		SSL_SESSION_free(tls_kept[i].session);
+	}
+	memset(tls_kept, 0, sizeof(tls_kept));
+	tls_kept_next = 0;
+}
+
 void
 sim_tls_setup(void)
 {
@@ -67,6 +135,14 @@ sim_tls_setup(void)
 	sim_check(RAND_set_rand_method(&random_method) == 1, "random numbers are not the seed's");
 	sim_world.tls_rng = TLS_SETUP_SEED;
 	sim_tls_certs(&tls_files, tls_contexts);
+	for (int kind = 0; kind < SIM_TLS_KINDS; kind++) {
+		if (kind_is_server((enum sim_tls_kind)kind)) {
+			(void)SSL_CTX_set_session_ticket_cb(tls_contexts[kind], ticket_fatten, NULL,
+							    NULL);
+		} else {
+			SSL_CTX_sess_set_new_cb(tls_contexts[kind], session_keep);
+		}
+	}
 	sim_world.tls_rng = rng;
 }
 
@@ -95,7 +171,9 @@ sim_tls_init(struct sim_tls *tls, enum sim_tls_kind kind)
 	tls->out = BIO_new(BIO_s_mem());
 	sim_check(tls->ssl != NULL && tls->in != NULL && tls->out != NULL, "no session");
 	SSL_set_bio(tls->ssl, tls->in, tls->out);
-	if (kind == SIM_TLS_SERVER || kind == SIM_TLS_STRANGER) {
+	tls->kind = (uint8_t)kind;
+	(void)SSL_set_app_data(tls->ssl, tls);
+	if (kind_is_server(kind)) {
 		SSL_set_accept_state(tls->ssl);
 	} else {
 		SSL_set_connect_state(tls->ssl);
@@ -113,6 +191,28 @@ void
 sim_tls_old(struct sim_tls *tls)
 {
 	sim_check(SSL_set_max_proto_version(tls->ssl, TLS1_2_VERSION) == 1, "no TLS 1.2");
+}
+
+void
+sim_tls_split(struct sim_tls *tls, uint32_t fat)
+{
+	sim_check(SSL_set_max_send_fragment(tls->ssl, TLS_SHORT) == 1, "no short records");
+	tls->fat = fat;
+}
+
+void
+sim_tls_ask_short(struct sim_tls *tls)
+{
+	tls->asks_short = true;
+	sim_check(SSL_set_tlsext_max_fragment_length(tls->ssl, TLSEXT_max_fragment_length_512) == 1,
+		  "no short records");
+}
+
+bool
+sim_tls_is_mutual(const SSL *ssl)
+{
+	return SSL_is_server(ssl) &&
+	       (SSL_get_verify_mode(ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) != 0;
 }
 
 bool

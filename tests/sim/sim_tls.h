@@ -33,7 +33,11 @@ struct sim_tls {
 	uint64_t moved; /* either way */
 	uint64_t flip_at; /* of what is written: a bit of this byte is flipped; UINT64_MAX: none */
 	uint64_t junk_at; /* here junk is written instead; UINT64_MAX: none */
+	uint32_t fat; /* bytes more in each of a server's tickets */
+	uint8_t kind; /* enum sim_tls_kind */
+	bool asks_short;
 	bool updates; /* changes its keys now and then */
+	bool again; /* keeps its sessions, for whoever comes again */
 	bool shaken;
 	bool failed; /* for good; an alert may wait in out */
 	bool said; /* close_notify */
@@ -50,7 +54,9 @@ enum sim_tls_kind {
 	SIM_TLS_CLIENT,
 	SIM_TLS_NOBODY, /* a client without a certificate */
 	SIM_TLS_ENDLESS, /* one whose name does not fit into what the actor is told */
+	SIM_TLS_LONG_CLIENT, /* its certificate takes several records of 512 bytes */
 	SIM_TLS_SERVER,
+	SIM_TLS_LONG_SERVER, /* likewise */
 	SIM_TLS_STRANGER, /* a server whose certificate nobody trusts */
 	SIM_TLS_KINDS
 };
@@ -63,6 +69,27 @@ void sim_tls_fini(struct sim_tls *tls); /* also of one that was never made */
 
 /* 1.2, not 1.3. */
 void sim_tls_old(struct sim_tls *tls);
+
+/*
+ * Its records have at most 512 bytes: a message of the protocol's may take several, as a ticket
+ * with @fat bytes more does, which a server makes.
+ */
+void sim_tls_split(struct sim_tls *tls, uint32_t fat);
+
+/* A client that wants records of at most 512 bytes from the other end, too. */
+void sim_tls_ask_short(struct sim_tls *tls);
+
+/*
+ * A client that comes again: with a session that one like it has kept, maybe, and that of another
+ * listener, maybe; what it gets is kept in its turn. Behind sim_tls_ask_short().
+ */
+void sim_tls_again(struct sim_tls *tls);
+
+/* No session is kept any more. */
+void sim_tls_forget(void);
+
+/* A server that lets nobody in who has shown no certificate. */
+bool sim_tls_is_mutual(const struct ssl_st *ssl);
 
 /* Move ciphertext, at most @max bytes: how many, 0 for FIN, or an errno as from a socket. */
 int64_t sim_tls_out(struct sim_tls *tls, struct sk_sock *sock, uint32_t max);

@@ -4,6 +4,7 @@
  * files. Whoever makes them twice from the same random numbers makes the same.
  */
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 
 #include "sim_tls.h"
 #include "sim_world.h"
+
+#define CERTS_COMMENT 1500
 
 struct identity {
 	EVP_PKEY *key;
@@ -35,9 +38,12 @@ identity_extend(const struct identity *made, const struct identity *by, int nid,
 	X509_EXTENSION_free(extension);
 }
 
-/* @by: who signs; NULL: itself. @names: whose it is; NULL: an authority's. */
+/*
+ * @by: who signs; NULL: itself. @names: whose it is; NULL: an authority's. @comment: something that
+ * makes it longer; or NULL.
+ */
 static struct identity
-identity_make(const char *name, const char *names, const struct identity *by)
+identity_make(const char *name, const char *names, const char *comment, const struct identity *by)
 {
 	static long serial;
 	struct identity made = { EVP_EC_gen("P-256"), X509_new() };
@@ -64,6 +70,9 @@ identity_make(const char *name, const char *names, const struct identity *by)
 	}
 	identity_extend(&made, by, names == NULL ? NID_basic_constraints : NID_subject_alt_name,
 			names == NULL ? "critical,CA:TRUE" : names);
+	if (comment != NULL) {
+		identity_extend(&made, by, NID_netscape_comment, comment);
+	}
 	sim_check(X509_sign(made.cert, by->key, EVP_sha256()) > 0, "no certificate: %s", name);
 	return made;
 }
@@ -114,7 +123,9 @@ certs_context(bool server, const struct identity *own)
 			  (own == NULL || (SSL_CTX_use_certificate(context, own->cert) == 1 &&
 					   SSL_CTX_use_PrivateKey(context, own->key) == 1)),
 		  "no context");
-	(void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+	(void)SSL_CTX_set_session_cache_mode(context, server ? SSL_SESS_CACHE_OFF
+							     : SSL_SESS_CACHE_CLIENT |
+								       SSL_SESS_CACHE_NO_INTERNAL);
 	(void)SSL_CTX_set_mode(context,
 			       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	return context;
@@ -127,12 +138,18 @@ sim_tls_certs(struct sim_tls_files *files, SSL_CTX *contexts[SIM_TLS_KINDS])
 	/* each is escaped, and there are two such parts */
 	static const char commas[] =
 		",,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,";
-	struct identity ca = identity_make("authority", NULL, NULL);
-	struct identity server = identity_make("server", names, &ca);
-	struct identity client = identity_make("client", "DNS:client.sim", &ca);
-	struct identity stranger = identity_make("server", names, NULL);
-	struct identity endless = identity_make(commas, "DNS:client.sim", &ca);
+	char comment[CERTS_COMMENT + 1] = "";
+	struct identity ca = identity_make("authority", NULL, NULL, NULL);
+	struct identity server = identity_make("server", names, NULL, &ca);
+	struct identity client = identity_make("client", "DNS:client.sim", NULL, &ca);
+	struct identity stranger = identity_make("server", names, NULL, NULL);
+	struct identity endless = identity_make(commas, "DNS:client.sim", NULL, &ca);
+	struct identity long_server;
+	struct identity long_client;
 
+	memset(comment, 'x', CERTS_COMMENT);
+	long_server = identity_make("server", names, comment, &ca);
+	long_client = identity_make("client", "DNS:client.sim", comment, &ca);
 	certs_write(files->ca, ca.cert);
 	certs_write(files->server, server.cert);
 	certs_write_key(files->server_key, server.key);
@@ -143,9 +160,13 @@ sim_tls_certs(struct sim_tls_files *files, SSL_CTX *contexts[SIM_TLS_KINDS])
 	contexts[SIM_TLS_ENDLESS] = certs_context(false, &endless);
 	contexts[SIM_TLS_SERVER] = certs_context(true, &server);
 	contexts[SIM_TLS_STRANGER] = certs_context(true, &stranger);
+	contexts[SIM_TLS_LONG_CLIENT] = certs_context(false, &long_client);
+	contexts[SIM_TLS_LONG_SERVER] = certs_context(true, &long_server);
 	identity_free(&ca);
 	identity_free(&server);
 	identity_free(&client);
 	identity_free(&stranger);
 	identity_free(&endless);
+	identity_free(&long_server);
+	identity_free(&long_client);
 }

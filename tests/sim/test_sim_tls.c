@@ -112,9 +112,7 @@ tls_client_of_short_records_gets_them(void **state)
 		sim_new(1, 7);
 		hand_listen(&scene, sends_much);
 		hand_init(&hand, scene_connect(&scene), SIM_TLS_CLIENT);
-		assert_int_equal(SSL_set_tlsext_max_fragment_length(hand.tls.ssl,
-								    TLSEXT_max_fragment_length_512),
-				 1);
+		sim_tls_ask_short(&hand.tls);
 		if (old) {
 			sim_tls_old(&hand.tls);
 		}
@@ -342,16 +340,6 @@ opens(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
 	return 0;
 }
 
-/* A ticket that takes several records. */
-static int
-ticket_fatten(SSL *ssl, void *arg)
-{
-	static const uint8_t fat[2000];
-
-	(void)arg;
-	return SSL_SESSION_set1_ticket_appdata(SSL_get0_session(ssl), fat, sizeof(fat));
-}
-
 /* An opened connection that does @on has got all but the end of its last ticket. */
 static void
 halfway_begin(struct hand *hand, scene_fn on)
@@ -368,8 +356,7 @@ halfway_begin(struct hand *hand, scene_fn on)
 	assert_int_equal(rl_system_send(sim_system(), opener.id, RL_MSG_USER, NULL, 0), 0);
 	sim_settle();
 	hand_init(hand, sk_accept(server), SIM_TLS_SERVER);
-	SSL_CTX_set_session_ticket_cb(SSL_get_SSL_CTX(hand->tls.ssl), ticket_fatten, NULL, NULL);
-	assert_int_equal(SSL_set_max_send_fragment(hand->tls.ssl, 512), 1);
+	sim_tls_split(&hand->tls, 2000);
 	while (!hand->tls.shaken) {
 		(void)sim_tls_in(&hand->tls, hand->sock, UINT32_MAX);
 		sim_tls_shake(&hand->tls);
@@ -388,7 +375,6 @@ halfway_begin(struct hand *hand, scene_fn on)
 static void
 halfway_finish(struct hand *hand)
 {
-	SSL_CTX_set_session_ticket_cb(SSL_get_SSL_CTX(hand->tls.ssl), NULL, NULL, NULL);
 	hand_fini(hand);
 	scene_close(server);
 	scene_end();
