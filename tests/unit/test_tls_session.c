@@ -420,6 +420,13 @@ session_without_anything_in_common_says_so(void **state)
 	assert_int_equal(pair.ends[SERVER].error, -EPROTONOSUPPORT);
 	pair_fini();
 
+	/* a group that is none of ours */
+	pair_init();
+	assert_int_equal(SSL_set1_groups_list(pair.ends[CLIENT].ssl, "P-384"), 1);
+	assert_int_equal(pair_handshake(WIRE_MAX), TLS_FAILED);
+	assert_int_equal(pair.ends[SERVER].error, -EPROTONOSUPPORT);
+	pair_fini();
+
 	/* a cipher that does not forget */
 	pair_init();
 	(void)SSL_set_max_proto_version(pair.ends[CLIENT].ssl, TLS1_2_VERSION);
