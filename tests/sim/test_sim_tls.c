@@ -5,8 +5,8 @@
  * that stops, a message of the protocol's that has only begun, and too many of them. No page of the
  * product's keeps plaintext longer than it is needed.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
- * Not proved: what any sequence of such things does, which is for the seeds (sim --tls); what OpenSSL
- * keeps in memory of its own.
+ * Not proved: what any sequence of such things does, which is for the seeds (sim --tls); what
+ * OpenSSL keeps in memory of its own.
  */
 #include <errno.h>
 #include <setjmp.h>
