@@ -19,12 +19,11 @@
 #include "sim_talk.h"
 #include "sim_tls.h"
 
-#define RUN_ADDRS_MAX	 6
-#define RUN_TLS		 6 /* one seed in so many has TLS, which costs it a handshake per link */
-#define RUN_SPAWN	 2500 /* a new peer, in 65536 per step */
-#define RUN_STORM	 12 /* peers at once */
-#define RUN_STORM_SHARDS 7
-#define RUN_CONVERGE_NS	 ((uint64_t)RL_SEC(400))
+#define RUN_ADDRS_MAX	6
+#define RUN_TLS		6 /* one seed in so many has TLS, which costs it a handshake per link */
+#define RUN_SPAWN	2500 /* a new peer, in 65536 per step */
+#define RUN_STORM	12 /* peers at once */
+#define RUN_CONVERGE_NS ((uint64_t)RL_SEC(400))
 
 struct run_addr {
 	union url_sockaddr addr;
@@ -50,90 +49,6 @@ struct run {
 };
 
 static struct run run;
-
-/* ---- the configuration of a seed */
-
-static uint32_t
-run_power_of_two(uint32_t low_shift, uint32_t high_shift)
-{
-	return 1u << sim_between(low_shift, high_shift);
-}
-
-static void
-run_config_tls(struct rl_config *config)
-{
-	config->tls_handshakes_max = sim_coin() ? 0 : (uint32_t)sim_between(1, 8);
-	config->tls_handshake_steps_max = sim_coin() ? 0 : (uint32_t)sim_between(1, 4);
-	if (sim_below(4) == 0) {
-		config->tls_handshake_timeout_ns =
-			(int64_t)sim_between((uint64_t)RL_MS(50), (uint64_t)RL_SEC(2));
-	}
-}
-
-static struct rl_config
-run_config(void)
-{
-	struct rl_config config = RL_CONFIG(.shards = (uint32_t)sim_between(2, 4));
-
-	if (sim_below(64) == 0) {
-		config.shards = RUN_STORM_SHARDS; /* more than one shard takes in a turn */
-	}
-
-	config.sq_entries = run_power_of_two(6, 7);
-	config.cq_entries = 4 * config.sq_entries;
-	config.turn_cqes_max = (uint32_t)sim_between(32, 64);
-	config.turn_actors_max = (uint32_t)sim_between(1, 32);
-	config.actor_batch_max = (uint32_t)sim_between(1, 8);
-	config.conns_max = (uint32_t)sim_between(1, 40);
-	config.conns_policy = sim_coin() ? RL_CONNS_PAUSE : RL_CONNS_REFUSE;
-	config.accept_mode =
-		sim_coin() ? RL_ACCEPT_PER_SHARD
-			   : (sim_coin() ? RL_ACCEPT_ROUND_ROBIN : RL_ACCEPT_LEAST_LOADED);
-	config.accepts_in_flight = (uint32_t)sim_between(1, 8);
-	config.backlog = (uint32_t)sim_between(1, 32);
-	config.mailbox_max = (uint32_t)sim_between(1, sim_coin() ? 16 : 1000);
-	config.messages_max = (uint32_t)sim_between(8, sim_coin() ? 64 : 4000);
-	config.requests_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
-	config.monitors_max = (uint32_t)sim_between(2, sim_coin() ? 8 : 256);
-	config.bufs_max = (uint32_t)sim_between(1, sim_coin() ? 8 : 400);
-	config.buf_pool_bytes = 1024 * 1024;
-	config.lookups_max = (uint32_t)sim_between(1, 16);
-	config.resolvers = (uint32_t)sim_between(1, 4);
-	config.timers_max = (uint32_t)sim_between(4, 256);
-	config.recv_buffers = run_power_of_two(3, 5);
-	config.recv_buffer_bytes = (uint32_t)sim_between(1024, 4096);
-	config.recv_pending_max_bytes = (uint32_t)sim_between(1024, 8192);
-	config.send_pool_bytes = 16 * 1024 * 1024;
-	config.send_high_bytes = (uint32_t)sim_between(2, (uint64_t)2 << sim_below(15));
-	if (sim_below(run.tls ? 3 : 8) == 0) {
-		run.pool_spans = (uint32_t)sim_between(8, sim_coin() ? 12 : 36);
-		config.send_high_bytes = (uint32_t)sim_between(70000, 150000);
-		config.evict_after_ns = sim_coin() ? -1 : (int64_t)sim_between(1, 2000000000);
-		sim_links_large(true);
-	}
-	config.send_low_bytes = (uint32_t)sim_between(1, config.send_high_bytes / 2);
-	config.send_cap_bytes = config.send_high_bytes + config.recv_pending_max_bytes +
-				config.recv_buffer_bytes + (uint32_t)sim_below(65536) + 4096;
-	if (sim_below(4) == 0) {
-		config.without = (uint32_t)sim_random() & 0x3f;
-	}
-	if (sim_below(4) == 0) {
-		config.first_byte_timeout_ns = (int64_t)sim_between(1, (uint64_t)RL_SEC(2));
-	}
-	if (sim_below(3) == 0) {
-		config.spin_us = (uint32_t)sim_between(1, 200);
-	}
-	if (sim_below(4) == 0) {
-		config.output_timeout_ns =
-			(int64_t)sim_between((uint64_t)RL_SEC(5), (uint64_t)RL_SEC(60));
-	}
-	if (run.tls) {
-		run_config_tls(&config);
-	}
-	config.shard = &sim_talk_shard;
-	config.shard_arg = sim_talk_arg();
-	return config;
-}
 
 /* ---- the world of a seed */
 
@@ -246,6 +161,7 @@ run_open_remotes(void)
 		sk_addr_tcp(&addr, &len, 9443);
 		sim_peer_listen(&addr, len, true);
 		run_add_target("tls://127.0.0.1:9443");
+		run_add_target("tls://127.0.0.1:9443");
 	}
 	memset(&addr, 0, sizeof(addr));
 	addr.un.sun_family = AF_UNIX;
@@ -294,13 +210,30 @@ run_new_peer(void)
 	}
 }
 
+/* An actor is asked to open a connection, if there is one that does such things. */
+static bool
+run_open(void)
+{
+	uint32_t which;
+	rl_actor_id id;
+	int rc;
+
+	if (run.openers_count == 0 || run.over || sim_links_count() >= run.links_max) {
+		return false;
+	}
+	which = (uint32_t)sim_below(16);
+	id = run.openers[sim_below(run.openers_count)];
+	rc = rl_system_send(sim_system(), id, SIM_KIND_OPEN, &which, sizeof(which));
+	sim_event("foreign open", rc, which);
+	return true;
+}
+
 /* A foreign thread does one thing. */
 static void
 run_foreign(void)
 {
 	struct sim_number number = { .number = ++run.number };
 	struct sim_actor *to;
-	rl_actor_id id;
 	int rc;
 
 	sim_resolver_interleave();
@@ -308,13 +241,7 @@ run_foreign(void)
 		sim_talk_poke();
 		return;
 	}
-	if (run.openers_count > 0 && !run.over && sim_links_count() < run.links_max &&
-	    sim_below(3) == 0) {
-		uint32_t which = (uint32_t)sim_below(16);
-
-		id = run.openers[sim_below(run.openers_count)];
-		rc = rl_system_send(sim_system(), id, SIM_KIND_OPEN, &which, sizeof(which));
-		sim_event("foreign open", rc, which);
+	if (sim_below(3) == 0 && run_open()) {
 		return;
 	}
 	if (sim_actors_count() == 0) {
@@ -347,6 +274,9 @@ run_maybe_new(void)
 			run_new_peer();
 		}
 		return;
+	}
+	if (run.tls && sim_below(3) == 0 && run_open()) {
+		return; /* what only a client of TLS goes through is not to be rare */
 	}
 	if (sim_below(4) == 0) {
 		run_foreign();
@@ -558,7 +488,7 @@ sim_run(uint64_t seed, const struct sim_run_options *options)
 	bool converges;
 
 	run_setup(seed, options);
-	config = run_config();
+	run.pool_spans = sim_run_config(&config, run.tls);
 	sim_talk_reset(config.shards);
 	sim_slow((uint32_t)sim_below(config.shards), sim_coin() ? 64000 : 0);
 	/* a handshake that finds no send memory ends */

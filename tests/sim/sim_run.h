@@ -10,9 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <ringline/ringline.h>
+
 #include "sim_world.h"
 
 #define SIM_OVERRIDES_MAX 16
+#define RUN_STORM_SHARDS  7
 
 struct sim_run_options {
 	uint64_t events; /* at least so many */
@@ -33,6 +36,12 @@ struct sim_run_result {
 	uint32_t links;
 	uint32_t links_whole; /* complete, nothing broken */
 };
+
+/*
+ * For sim_run.c (sim_run_config.c): the configuration that the seed draws; how many spans of send
+ * memory it is to have, 0: as configured.
+ */
+uint32_t sim_run_config(struct rl_config *config, bool tls);
 
 struct sim_run_result sim_run(uint64_t seed, const struct sim_run_options *options);
 
