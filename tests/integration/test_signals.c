@@ -9,7 +9,6 @@
 #include "client.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -109,7 +108,6 @@ stopping_hammer(void *arg)
 	(void)arg;
 	while (!stopping.done) {
 		(void)kill(getpid(), SIGTERM); /* blocked here */
-		(void)sched_yield();
 	}
 	return NULL;
 }

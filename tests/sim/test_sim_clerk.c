@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: an actor's listener that can't be opened ends its actor with the errno, also for want of
- * a thread or of a place among 32; 16 can wait until it is open; one whose actor ends while it opens
- * closes; what is closed is closed before what is opened after it, also when there was no thread for
- * a while.
+ * a thread or of a place among 32; 16 can wait until it is open; one whose actor ends while it
+ * opens closes; what is closed is closed before what is opened after it, also when there was no
+ * thread for a while.
  * How: scripted, with the clerk's thread as the scenario wants it.
  * Not: real sockets (integration.listener_actor); every order (sim.seeds).
  */
