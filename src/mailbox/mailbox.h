@@ -177,9 +177,9 @@ letter_copy_payload(uint8_t *to, const void *data, size_t len)
 
 /*
  * A message in a mailbox: what its handler will be given, and the distance in bytes to the next one
- * in user.private_link. The link is the receiver's: whoever fills a letter may overwrite it, because
- * only what comes later sets it. One with a counted buffer has LETTER_BUF in private_bits and the
- * handle in front of the data.
+ * in user.private_link. Whoever fills a letter may overwrite that, because only what comes later
+ * sets it. One with a counted buffer has LETTER_BUF in private_bits and the handle in front of the
+ * data.
  */
 #define LETTER_BUF    RL_MSG_PRIVATE_BUF
 #define LETTER_SHARED 0x4000u /* beside it: the letter is in many mailboxes, or may be */
