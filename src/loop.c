@@ -56,7 +56,7 @@ static void turn_enter(struct rl_shard *shard, bool flushed);
 bool
 rli_loop_turn(struct rl_shard *shard)
 {
-	uint32_t reaped;
+	uint32_t reaped = 0;
 	bool active;
 	bool flushed;
 
@@ -64,7 +64,9 @@ rli_loop_turn(struct rl_shard *shard)
 	rli_sleep_end(&shard->sleep);
 	counters_add(&shard->counters, turns, 1);
 	/* replies don't wait for a handshake's step: what asks for them comes in behind it */
-	reaped = shard->net->tls_turn ? 0 : rli_shard_reap(shard, shard->config->turn_cqes_max);
+	if (!shard->net->tls_turn || RL_MUTANT(TLS_TURN_TAKES_ALL)) {
+		reaped = rli_shard_reap(shard, shard->config->turn_cqes_max);
+	}
 	shard->backlog_turns =
 		shard->behind && reaped >= BACKLOG_CQES ? shard->backlog_turns + 1 : 0;
 	active = turn_drain(shard) || reaped > 0;

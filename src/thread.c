@@ -21,6 +21,8 @@
 #include "loop.h"
 #include "system.h"
 
+#define RUN_POLL_REFUSED_MS 10
+
 static _Thread_local bool thread_is_ours;
 
 static int
@@ -310,27 +312,49 @@ thread_set_create(struct rl_system *system)
 	return 0;
 }
 
+/* But for the signals, which are ours until the very end: see signals_give_back(). */
 static void
 thread_set_destroy(struct rl_system *system)
 {
 	struct thread_set *set = system->threads;
 
-	if (set == NULL) {
-		return;
-	}
-	if (set->signalfd >= 0) {
-		struct signalfd_siginfo info;
-
-		/* one more Ctrl-C while we stopped: with the mask restored it would kill us */
-		while (read(set->signalfd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		}
-		(void)close(set->signalfd);
-	}
-	(void)pthread_sigmask(SIG_SETMASK, &set->mask_before, NULL);
 	(void)pthread_cond_destroy(&set->changed);
 	(void)pthread_mutex_destroy(&set->lock);
 	rli_host_pages_release(set, thread_set_bytes());
 	system->threads = NULL;
+}
+
+/* One more Ctrl-C while we stopped is forgotten: with the mask restored it would kill us. */
+static void
+signals_give_back(int signalfd, const sigset_t *before)
+{
+	struct signalfd_siginfo info;
+
+	if (signalfd >= 0) {
+		while (read(signalfd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		}
+		(void)close(signalfd);
+	}
+	(void)pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+/* Threads have ended, or were never started. */
+static void
+system_free(struct rl_system *system)
+{
+	const struct thread_set *set = system->threads;
+	sigset_t before;
+	int signalfd;
+
+	if (set == NULL) {
+		rli_system_destroy(system);
+		return;
+	}
+	before = set->mask_before;
+	signalfd = set->signalfd;
+	thread_set_destroy(system);
+	rli_system_destroy(system); /* takes a while: all that memory */
+	signals_give_back(signalfd, &before);
 }
 
 /* What this process may use: its CPUs, and as many descriptors as the hard limit allows. */
@@ -444,8 +468,7 @@ rl_system_start(const struct rl_config *user, struct rl_system **sys)
 		rc = threads_start(system);
 	}
 	if (rc != 0) {
-		thread_set_destroy(system);
-		rli_system_destroy(system);
+		system_free(system);
 		return rc;
 	}
 	start_log(system);
@@ -465,6 +488,19 @@ run_read_signals(struct rl_system *system)
 	}
 }
 
+/*
+ * poll(2) refuses more descriptors than RLIMIT_NOFILE, which somebody may lower while we run: then
+ * both are tried, a hundred times a second.
+ */
+static void
+run_wait(struct pollfd fds[2])
+{
+	if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+		(void)poll(NULL, 0, RUN_POLL_REFUSED_MS);
+		fds[0].revents = POLLIN;
+	}
+}
+
 int
 rl_system_run(struct rl_system *sys)
 {
@@ -475,7 +511,7 @@ rl_system_run(struct rl_system *sys)
 
 	RL_ASSERT(!thread_is_ours); /* it would wait for its own end */
 	while (!rli_system_is_silent(sys)) {
-		(void)poll(fds, 2, -1); /* EINTR: look again */
+		run_wait(fds);
 		if (fds[0].revents != 0) {
 			run_read_signals(sys);
 		}
@@ -500,8 +536,7 @@ rl_system_stop(struct rl_system *sys)
 	threads_join(sys);
 	rli_system_remove_sockets(sys);
 	rli_log(&sys->log, RL_LOG_INFO, LOG_NO_SHARD, "stopped: every thread has ended");
-	thread_set_destroy(sys);
-	rli_system_destroy(sys);
+	system_free(sys);
 }
 
 void

@@ -14,7 +14,7 @@ from harness import figures, procs, report
 
 STREAM_BYTES = 1 << 30
 PIECE_BYTES = 1 << 20
-ROUNDS = 5
+ROUNDS = 15
 BAR = 1.15
 END_SECONDS = 60
 

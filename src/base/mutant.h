@@ -101,6 +101,8 @@
 	X(TLS_SPEAKS_ON, "records are made behind close_notify")              \
 	X(TLS_STEPS_FORGOTTEN, "who gets no step of a turn waits for ever")   \
 	X(TLS_LINE_KEEPS_BUFFERS, "handshakes wait in the receive buffers")   \
+	X(TLS_LINE_SLEPT_OVER, "a shard sleeps with handshakes in line")      \
+	X(TLS_TURN_TAKES_ALL, "requests come in before a handshake's step")   \
 	X(TLS_TOLD_IN_VAIN, "who is told of memory is refused it again")
 
 #define MUTANT_ENUM(name, what) MUTANT_##name,

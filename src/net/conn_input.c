@@ -235,6 +235,19 @@ input_is_stuck(const struct conn *conn, uint32_t consumed, int answer)
 		(conn->tls != NULL && conn->tls->session.readable));
 }
 
+static void
+input_stuck(struct conn *conn)
+{
+	struct rl_shard *shard = conn->shard;
+
+	rli_log_limited(shard->log, &shard->net->limit_pending, shard->now_ns, RL_LOG_WARN,
+			(int)shard->id,
+			"a connection was ended: its actor waits for more than may be pending "
+			"(recv_pending_max_bytes = %u)",
+			shard->config->recv_pending_max_bytes);
+	rli_conn_cut(conn, RL_REASON_LIMIT, 0);
+}
+
 /* With TLS: a record's worth, decrypted into what all connections share, and wiped there. */
 static bool
 input_deliver_plain(struct conn *conn, uint32_t *consumed, int *answer)
@@ -331,7 +344,7 @@ rli_conn_recv_deliver(struct conn *conn)
 	}
 	input_answered(conn, answer);
 	if (input_is_stuck(conn, consumed, answer)) {
-		rli_conn_cut(conn, RL_REASON_LIMIT, 0);
+		input_stuck(conn);
 	}
 }
 

@@ -60,5 +60,5 @@ rli_conn_line_turn(struct rl_shard *shard)
 	struct net *net = shard->net;
 
 	net->tls_turn = !net->tls_turn && line_call(shard);
-	return net->tls_turn || list_is_empty(&net->tls_waiting);
+	return net->tls_turn || list_is_empty(&net->tls_waiting) || RL_MUTANT(TLS_LINE_SLEPT_OVER);
 }

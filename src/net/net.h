@@ -87,6 +87,7 @@ struct net {
 	struct log_limit limit_lookup;
 	struct log_limit limit_evicted;
 	struct log_limit limit_hoard;
+	struct log_limit limit_pending;
 	struct timer evict_timer;
 	uint32_t evict_hand; /* the slot that is looked at next */
 	uint32_t evict_left; /* of this round */

@@ -426,7 +426,8 @@ reason_is_normal(enum rl_reason reason)
 static uint64_t
 child_lived_ns(const struct child *child, enum rl_reason reason, uint64_t now_ns)
 {
-	if (reason == RL_REASON_TIMEOUT_CONNECT || reason == RL_REASON_RESOLVE) {
+	if (reason == RL_REASON_TIMEOUT_CONNECT || reason == RL_REASON_TIMEOUT_HANDSHAKE ||
+	    reason == RL_REASON_RESOLVE) {
 		return 0;
 	}
 	return now_ns - child->started_ns;

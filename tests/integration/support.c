@@ -35,6 +35,7 @@ rig_log_line(void *arg, enum rl_log_level level, int shard, const char *text)
 	(void)pthread_mutex_lock(&log->lock);
 	log->lines++;
 	(void)snprintf(log->text, sizeof(log->text), "%s", text);
+	log->seen += log->watched != NULL && strstr(text, log->watched) != NULL;
 	(void)pthread_mutex_unlock(&log->lock);
 	if (getenv("RL_TEST_LOG") != NULL) {
 		(void)fprintf(stderr, "log %d [%d] %s\n", (int)level, shard, text);
@@ -75,6 +76,27 @@ rig_assert_logged_slowly(struct rig *rig, const char *says)
 	uint64_t seconds = (rig_now_ns() - rig->log.since_ns) / 1000000000;
 
 	rig_check_log(rig, says, rig->threads * (1 + seconds));
+}
+
+void
+rig_watch_log(struct rig *rig, const char *says)
+{
+	(void)pthread_mutex_lock(&rig->log.lock);
+	rig->log.watched = says;
+	rig->log.seen = 0;
+	(void)pthread_mutex_unlock(&rig->log.lock);
+}
+
+void
+rig_assert_watched(struct rig *rig)
+{
+	uint64_t seconds = (rig_now_ns() - rig->log.since_ns) / 1000000000;
+	uint64_t seen;
+
+	(void)pthread_mutex_lock(&rig->log.lock);
+	seen = rig->log.seen;
+	(void)pthread_mutex_unlock(&rig->log.lock);
+	assert_in_range(seen, 1, rig->threads * (1 + seconds));
 }
 
 void

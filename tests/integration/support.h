@@ -75,6 +75,8 @@ struct rig_log {
 	uint32_t lines;
 	uint64_t since_ns; /* lines were counted */
 	char text[RIG_LOG_TEXT]; /* the last one */
+	const char *watched; /* see rig_watch_log() */
+	uint64_t seen;
 };
 
 struct rig {
@@ -162,6 +164,12 @@ void rig_assert_logged(struct rig *rig, const char *says);
 
 /* At least one was, at most one a second from each thread, and the last contains it. */
 void rig_assert_logged_slowly(struct rig *rig, const char *says);
+
+/* Count the lines that contain @says from now on. */
+void rig_watch_log(struct rig *rig, const char *says);
+
+/* There was one such line, at most one a second from each thread, whatever else was logged. */
+void rig_assert_watched(struct rig *rig);
 
 /* Lines may have been logged; then the last contains it. */
 void rig_forgive_logged(struct rig *rig, const char *says);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: a server that hits a limit goes on: descriptors run out under it and come back, conns_max
- * is reached with both policies, clients come too fast, or one has too many connections. The peer
- * sees what docs/limits.md says, the log has at most a line a second with the knob's name, the
- * counter moves, the CPU is idle meanwhile, and connections that exist notice nothing (pitfalls 85,
- * 86, 91).
+ * is reached with both policies, actors_max is, clients come too fast, or one has too many
+ * connections. The peer sees what docs/limits.md says, the log has at most a line a second with the
+ * knob's name, the counter moves, the CPU is idle meanwhile, and connections that exist notice
+ * nothing (pitfalls 85, 86, 91).
  * How: prlimit(2) on this process, clients that were there before and keep on talking, CPU time of
  * the process.
  * Not proved: each errno of accept, which the simulator makes.
@@ -305,6 +305,40 @@ conns_max_pauses_under_shards(void **state)
 	assert_int_equal(rig->stats.accepted, WAITING + HEALTHY);
 }
 
+/* Others have the actors that connections would need. */
+static void
+actors_max_refuses(void **state)
+{
+	struct rig *rig = *state;
+	struct healthy healthy;
+	uint64_t refused = 0;
+	int fd;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .conns_max = 8, .actors_max = 8));
+	for (uint32_t i = HEALTHY; i < 8; i++) {
+		assert_int_equal(rl_system_spawn(rig->sys, 0, &rig_sink, &rig->probes[1], NULL), 0);
+	}
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, &rig->probes[0]);
+	healthy_dial(&healthy, rig);
+	while (refused < 20) {
+		fd = client_dial(rig->url);
+		client_expect_fin(fd);
+		client_close(fd);
+		assert_int_equal(rig_stats(rig).refused, ++refused);
+		healthy_ask(&healthy);
+	}
+	rig_assert_idle(rig);
+	rig_assert_logged_slowly(rig, "actors_max is reached");
+	healthy_close(&healthy);
+	rig_await(rig, rig->probes[0].stops, HEALTHY);
+	fd = client_dial(rig->url);
+	client_send_text(fd, "served?");
+	client_recv_text(fd, "served?");
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stops, HEALTHY + 1);
+	rig_end(rig);
+}
+
 /* A connection that is served, or one that is closed at once: which? */
 static bool
 is_served(int fd)
@@ -483,6 +517,7 @@ main(void)
 		rig_case(nofile_lowered_leaves_fixed_files_alone),
 		rig_case(conns_max_refuses_under_shards),
 		rig_case(conns_max_pauses_under_shards),
+		rig_case(actors_max_refuses),
 		rig_case(accept_rate_refuses_what_is_beyond),
 		rig_case(conns_per_peer_under_shards),
 		rig_case(conns_per_peer_under_an_acceptor),

@@ -2,8 +2,8 @@
 /*
  * Proved: through the proxy every byte arrives, both ways; a client that does not read stops the
  * server, and a server that does not read the client, while the proxy's memory stays small; a
- * half-close and a reset pass through either way; SIGTERM loses nothing that is under way
- * (pitfalls 40, 73, 75).
+ * half-close and a reset pass through either way; SIGTERM loses nothing that is under way, however
+ * busy its clients are (pitfalls 40, 73, 75).
  * How: the program itself as another process, both of its ends as sockets of this one.
  * Not proved: how fast it is.
  */
@@ -368,6 +368,108 @@ proxy_on_sigterm_loses_nothing(void **state)
 	proxy_await_end();
 }
 
+/* One that asks anew with each reply, and is answered at once, until it is sent away. */
+struct asker {
+	struct pair pair;
+	uint64_t asked; /* bytes */
+	uint64_t answered; /* by the server */
+	uint64_t got;
+	bool ended; /* it has got FIN */
+	bool left; /* and so has the server */
+};
+
+static void
+asker_ask(struct asker *asker)
+{
+	static const uint8_t question[64];
+
+	if (!asker->ended && asker->got == asker->asked) {
+		asker->asked += client_push(asker->pair.client, question, sizeof(question));
+	}
+}
+
+static void
+asker_answer(struct asker *asker)
+{
+	uint8_t bytes[256];
+	ssize_t len = asker->left ? -1 : recv(asker->pair.server, bytes, sizeof(bytes), 0);
+
+	if (len > 0) {
+		client_send(asker->pair.server, bytes, (size_t)len);
+		asker->answered += (size_t)len;
+	} else if (len == 0) {
+		asker->left = true;
+		client_shut(asker->pair.server);
+	}
+}
+
+static void
+asker_read(struct asker *asker)
+{
+	uint8_t bytes[256];
+	ssize_t len = asker->ended ? -1 : recv(asker->pair.client, bytes, sizeof(bytes), 0);
+
+	if (len > 0) {
+		asker->got += (size_t)len;
+	} else if (len == 0) {
+		asker->ended = true;
+		client_shut(asker->pair.client);
+	} else {
+		assert_true(asker->ended || errno == EAGAIN); /* no reset */
+	}
+}
+
+/* Until each has got @want bytes (at most), or FIN; how long the longest step took. */
+static uint64_t
+askers_run(struct asker askers[PAIRS], uint64_t want)
+{
+	uint64_t began_ns = rig_now_ns();
+	uint64_t last_ns = began_ns;
+	uint64_t longest_ns = 0;
+	uint32_t waiting = 1;
+
+	while (waiting > 0) {
+		uint64_t now_ns = rig_now_ns();
+
+		longest_ns = now_ns - last_ns > longest_ns ? now_ns - last_ns : longest_ns;
+		last_ns = now_ns;
+		assert_true(now_ns - began_ns < RIG_PATIENCE_MS * 1000000ull);
+		waiting = 0;
+		for (uint32_t i = 0; i < PAIRS; i++) {
+			asker_ask(&askers[i]);
+			asker_answer(&askers[i]);
+			asker_read(&askers[i]);
+			waiting += !askers[i].ended && askers[i].got < want;
+		}
+		(void)poll(NULL, 0, 1);
+	}
+	return longest_ns;
+}
+
+/* They would go on for ever, and must be sent away before they are cut. */
+static void
+proxy_on_sigterm_sends_away_who_asks_on(void **state)
+{
+	struct asker askers[PAIRS] = { 0 };
+	uint64_t longest_ns;
+
+	(void)state;
+	proxy_begin();
+	for (uint32_t i = 0; i < PAIRS; i++) {
+		askers[i].pair = pair_open();
+	}
+	(void)askers_run(askers, 1000);
+	assert_int_equal(kill(proxy.pid, SIGTERM), 0);
+	longest_ns = askers_run(askers, UINT64_MAX);
+	for (uint32_t i = 0; i < PAIRS; i++) {
+		/* a server that is silent for 0.4 s has nothing to say, as the proxy sees it */
+		assert_true(askers[i].got == askers[i].answered || longest_ns > 100000000);
+		client_close(askers[i].pair.client);
+		client_close(askers[i].pair.server);
+	}
+	proxy_await_end();
+}
+
 int
 main(void)
 {
@@ -378,6 +480,7 @@ main(void)
 		CASE(proxy_of_resets_resets_the_other_end),
 		CASE(proxy_without_target_resets_the_client),
 		CASE(proxy_on_sigterm_loses_nothing),
+		CASE(proxy_on_sigterm_sends_away_who_asks_on),
 	};
 
 	return rig_run("proxy", tests);

@@ -320,6 +320,7 @@ leftover_above_the_limit_ends_with_limit(void **state)
 	client_expect_reset(fd);
 	client_close(fd);
 	rig_await(rig, probe->stopped[RL_REASON_LIMIT], 1);
+	rig_assert_logged(rig, "(recv_pending_max_bytes = 65536)");
 	rig_end(rig);
 	assert_int_equal(rig->stats.closed[RL_REASON_LIMIT], 1);
 }

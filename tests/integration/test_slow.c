@@ -84,6 +84,7 @@ evict_of_peers_that_never_read_spares_who_reads(void **state)
 	for (size_t i = 0; i < CRAWLERS; i++) {
 		fds[i] = client_dial_narrow(rig->url);
 	}
+	rig_watch_log(rig, "peer takes nothing was ended");
 	while (crawlers->stopped[RL_REASON_EVICTED] == 0 || rig_stats(rig).sends_starved == 0) {
 		uint64_t took_ns = slow_ping(healthy, 10);
 
@@ -91,6 +92,7 @@ evict_of_peers_that_never_read_spares_who_reads(void **state)
 		assert_true(rig_now_ns() - since_ns < RIG_PATIENCE_MS * 1000000ull);
 	}
 	assert_true(longest_ns < 1000000000);
+	rig_assert_watched(rig);
 	assert_int_equal(crawlers->error, -ENOBUFS);
 	assert_true(crawlers->stops < CRAWLERS); /* no more than it takes */
 	for (size_t i = 0; i < CRAWLERS; i++) {
@@ -162,6 +164,43 @@ hoards_of_those_who_never_read_end_nobody_who_reads(void **state)
 	assert_int_equal(rig->stats.closed[RL_REASON_MEMORY], 0);
 }
 
+/* With eviction off nobody goes for others: who can't be paused for want of memory ends itself. */
+static void
+hoard_without_eviction_ends_itself(void **state)
+{
+	static const uint8_t bytes[65536];
+	struct rig *rig = *state;
+	struct probe *crawlers = &rig->probes[0];
+	int fds[CRAWLERS];
+	int healthy;
+	size_t count = 0;
+
+	rig_start(rig, RL_CONFIG(.shards = 1, .recv_buffers = 64, .recv_pool_bytes = 65536,
+				 .evict_after_ns = -1));
+	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, crawlers);
+	healthy = client_dial(rig->url);
+	while (count < CRAWLERS && crawlers->stops == 0) {
+		fds[count] = client_dial_narrow(rig->url);
+		while (send(fds[count], bytes, sizeof(bytes), MSG_NOSIGNAL) > 0) {
+		}
+		count++; /* it may have been cut meanwhile */
+		(void)slow_ping(healthy, 1);
+	}
+	rig_await(rig, crawlers->stopped[RL_REASON_MEMORY], 1);
+	assert_int_equal(crawlers->error, -ENOMEM);
+	assert_int_equal(crawlers->stopped[RL_REASON_EVICTED], 0);
+	rig_assert_logged_slowly(rig, "no memory for what it had received");
+	for (size_t i = 0; i < count; i++) {
+		client_reset(fds[i]);
+	}
+	(void)slow_ping(healthy, 1);
+	client_close(healthy);
+	rig_await(rig, crawlers->stops, count + 1);
+	rig_forgive_logged(rig, "recv_pool_bytes");
+	rig_end(rig);
+	assert_int_equal(rig->stats.closed[RL_REASON_MEMORY], crawlers->stopped[RL_REASON_MEMORY]);
+}
+
 /* It takes bytes all the time, but what was queued first waits on. */
 static void
 output_that_waits_too_long_is_cut(void **state)
@@ -200,6 +239,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		rig_case(evict_of_peers_that_never_read_spares_who_reads),
 		rig_case(hoards_of_those_who_never_read_end_nobody_who_reads),
+		rig_case(hoard_without_eviction_ends_itself),
 		rig_case(output_that_waits_too_long_is_cut),
 	};
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # tls_servers.sh EXAMPLES_DIR: echo_client against OpenSSL's and Node's servers, in both versions:
-# volume, our certificate, ALPN, resumption. OpenSSL is needed, Node is used where it is installed.
+# volume, our certificate, names, ALPN, resumption. OpenSSL is needed, Node is used where it is installed.
 set -euo pipefail
 
 # shellcheck source=tests/integration/tls_common.sh
@@ -99,6 +99,17 @@ check_openssl_server()
 	end_of "$theirs"
 }
 
+# It shows its second certificate to who asks for that name, the first to all others.
+check_openssl_names()
+{
+	s_server -rev "$1" -servername shop.test -cert2 "$work/shop.pem" -key2 "$work/shop.key"
+	timeout "$deadline" "$dir/echo_client" --connect "tls://127.0.0.1:$port" --ca "$work/ca.pem" \
+		--server-name www.shop.test </dev/null 2>"$work/client.err" && fail "s_server knows that name"
+	timeout "$deadline" "$dir/echo_client" --connect "tls://127.0.0.1:$port" --ca "$work/ca.pem" \
+		--server-name shop.test </dev/null 2>"$work/client.err" || fail "echo_client exits with $?"
+	end_of "$theirs"
+}
+
 check_node_server()
 {
 	node_server "$1"
@@ -120,6 +131,7 @@ make_input
 for version in 1.2 1.3; do
 	have rev && check_openssl_volume "-tls${version/./_}"
 	check_openssl_server "-tls${version/./_}"
+	check_openssl_names "-tls${version/./_}"
 	have node && check_node_server "TLSv$version"
 done
 exit 0

@@ -186,8 +186,34 @@ check_names()
 			end_of "${pids[-1]}"
 		done
 	fi
+	have gnutls-cli && check_gnutls_names
 	have node && check_node_names "$1"
 	return 0
+}
+
+# Each ends by itself, and well only if the certificate is that name's.
+check_gnutls_names()
+{
+	local name version
+	for version in 1.2 1.3; do
+		for name in shop.test www.shop.test mail.test localhost; do
+			gnutls "$version" --sni-hostname="$name" --verify-hostname="$name"
+			timeout "$deadline" "${gnutls[@]}" </dev/null >"$work/tool.err" 2>&1 ||
+				fail "gnutls-cli $version does not trust $name"
+		done
+	done
+}
+
+# It connects twice, and uses its session the second time.
+check_gnutls_resumption()
+{
+	local version
+	for version in 1.2 1.3; do
+		gnutls "$version" --resume --waitresumption
+		timeout "$deadline" "${gnutls[@]}" </dev/null >"$work/tool.err" 2>&1 ||
+			fail "gnutls-cli $version --resume exits with $?"
+		grep -q 'This is a resumed session' "$work/tool.err" || fail "gnutls-cli $version does not resume"
+	done
 }
 
 # Each name's certificate is that name's, and a session is resumed under it.
@@ -243,13 +269,23 @@ check_gnutls_client()
 # gets back its own request, which it takes for HTTP/0.9.
 check_curl()
 {
-	local out rc=0
-	rm -f "$work/back"
-	curl -sSN --http0.9 --cacert "$work/ca.pem" "https://localhost:$port/hello" \
-		>"$work/back" 2>"$work/curl.err" & # the answer has no end
-	pids+=("$!")
-	await grep -qs 'GET /hello HTTP/1.1' "$work/back" || fail "curl got \"$(cat "$work/back")\""
-	end_of "${pids[-1]}"
+	local version
+	for version in 1.2 1.3; do
+		rm -f "$work/back"
+		curl -vsSN --http0.9 "--tlsv$version" --tls-max "$version" --cacert "$work/ca.pem" "$@" \
+			"https://localhost:$port/hello" >"$work/back" 2>"$work/curl.err" & # it has no end
+		pids+=("$!")
+		await grep -qs 'GET /hello HTTP/1.1' "$work/back" || fail "curl got \"$(cat "$work/back")\""
+		end_of "${pids[-1]}"
+		grep -q "connection using TLSv$version" "$work/curl.err" || fail "curl did not speak $version"
+	done
+}
+
+# Right after it: what was agreed on, and whom curl does not trust.
+check_curl_is_told()
+{
+	local rc=0
+	grep -q 'ALPN.* accepted.* http/1.1' "$work/curl.err" || fail "curl is told of no protocol"
 	timeout "$deadline" curl -sS "https://localhost:$port/" >/dev/null 2>"$work/curl.err" || rc=$?
 	[[ $rc -eq 60 ]] || fail "curl exits with $rc at a certificate that nobody signed"
 }
@@ -325,6 +361,14 @@ check_alpn()
 	done
 }
 
+# What is too old, and who was talked into a version that is older than need be.
+check_downgrade()
+{
+	local args=(openssl s_client -quiet -connect "127.0.0.1:$port")
+	refused 'alert number 70' "${args[@]}" -tls1_1 -cipher ALL:@SECLEVEL=0
+	refused 'alert number 86' "${args[@]}" -tls1_2 -fallback_scsv
+}
+
 # A client that shows no certificate, or one that the server's CA did not sign, is sent away.
 check_who_is_refused()
 {
@@ -359,8 +403,12 @@ check_our_client
 check_our_client --server-name localhost --alpn echo
 have node && check_node_client
 have gnutls-cli && check_gnutls_client
-have curl && check_curl
+if have curl; then
+	check_curl
+	check_curl_is_told
+fi
 check_alpn
+check_downgrade
 refused 'tls: Key was rejected' "$dir/echo_client" --connect "tls://127.0.0.1:$port"
 stop
 
@@ -373,6 +421,7 @@ have node && check_node_client "$work/client.pem" "$work/client.key"
 finish
 
 start --cert "$work/server.pem" --key "$work/server.key" --ca "$work/ca.pem"
+have curl && check_curl --cert "$work/client.pem" --key "$work/client.key"
 check_who_is_refused
 stop
 
@@ -380,6 +429,7 @@ shards=2
 [[ $(nproc) -gt 1 ]] || shards=1
 start --cert "$work/server.pem" --key "$work/server.key" --accept-mode round_robin
 check_resumption
+have gnutls-cli && check_gnutls_resumption
 stop
 shards=1
 

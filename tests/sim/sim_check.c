@@ -32,6 +32,7 @@ struct check_shard {
 	uint64_t spins_hit;
 	uint64_t sealed;
 	uint32_t idle_turns;
+	bool shakes; /* the turn is of handshakes */
 };
 
 static struct check_shard check_shards[CHECK_SHARDS];
@@ -91,6 +92,7 @@ sim_check_turn_begin(const struct rl_shard *shard)
 	check->sealed = check_sealed(shard);
 	check->spins = COUNTER(shard, spins);
 	check->spins_hit = COUNTER(shard, spins_hit);
+	check->shakes = shard->net->tls_turn;
 }
 
 bool
@@ -203,6 +205,20 @@ check_line(const struct conn *conn)
 		  "INV-7: a step was promised to who does not run");
 }
 
+/* INV-7: every other turn is everybody's, the ones between are of handshakes while any wait. */
+static void
+check_line_turns(const struct rl_shard *shard)
+{
+	const struct check_shard *check = &check_shards[shard->id];
+
+	sim_check(!check->shakes || shard->ring->reaped == check->reaped,
+		  "INV-7: shard %u takes requests in ahead of a handshake's step", shard->id);
+	sim_check(!check->shakes || !shard->net->tls_turn,
+		  "INV-7: shard %u has two turns of handshakes in a row", shard->id);
+	sim_check(!shard->ring->asleep || list_is_empty(&shard->net->tls_waiting),
+		  "INV-7: shard %u sleeps with handshakes in line", shard->id);
+}
+
 /* INV-11: what a session made is the connection's; INV-7: no handshake goes on for ever. */
 static void
 check_tls(const struct conn *conn)
@@ -271,6 +287,7 @@ void
 sim_check_turn_end(struct rl_shard *shard)
 {
 	check_records_wait(shard);
+	check_line_turns(shard);
 	check_mesh(shard);
 	check_output(shard);
 	check_buffers(shard);

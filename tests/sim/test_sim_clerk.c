@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: an actor's listener that can't be opened ends its actor with the errno, also for want of
- * a thread or of a place among 32; one whose actor ends while it opens closes; what is closed is
- * closed before what is opened after it, also when there was no thread for a while.
+ * a thread or of a place among 32; 16 can wait until it is open; one whose actor ends while it
+ * opens closes; what is closed is closed before what is opened after it, also when there was no
+ * thread for a while.
  * How: scripted, with the clerk's thread as the scenario wants it.
  * Not: real sockets (integration.listener_actor); every order (sim.seeds).
  */
@@ -15,7 +16,9 @@
 
 #include <cmocka.h>
 
+#include <ringline/listener.h>
 #include <ringline/monitor.h>
+#include <ringline/request.h>
 
 #include "net/net.h"
 
@@ -28,12 +31,17 @@ enum {
 	KIND_SPAWN = RL_MSG_USER, /* uint32_t: how many */
 	KIND_STOP, /* the last one */
 	KIND_BRIEF, /* spawn one, and stop it at once */
+	KIND_AWAIT, /* spawn one, and ask it too often whether it listens */
 };
+
+#define AWAIT_MAX 16 /* docs/limits.md */
 
 static const struct rl_listener_def front = { .url = "tcp://127.0.0.1:9300", .def = &scene_def };
 
 /* What the owner was told of its listeners. */
 static uint32_t downs[4096]; /* by errno */
+static uint32_t refusals[4096]; /* by errno */
+static uint32_t replies;
 static rl_actor_id owner;
 
 static int
@@ -42,6 +50,18 @@ owner_spawn(struct rl_actor *self, rl_actor_id *last)
 	int rc = rl_actor_spawn(self, &rl_listener, (void *)(uintptr_t)&front, last);
 
 	return rc != 0 ? rc : rl_actor_monitor(self, *last, NULL);
+}
+
+static int
+owner_await(struct rl_actor *self, rl_actor_id listener)
+{
+	struct rl_request request = { .to = listener, .kind = RL_LISTENER_AWAIT, .timeout_ns = -1 };
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i <= AWAIT_MAX; i++) {
+		rc = rl_actor_request(self, &request, NULL);
+	}
+	return rc;
 }
 
 static int
@@ -54,6 +74,15 @@ owner_receive(struct rl_actor *self, const struct rl_msg *msg)
 	case RL_MSG_DOWN:
 		downs[-msg->down.error]++;
 		return 0;
+	case RL_MSG_REPLY:
+		replies++;
+		return 0;
+	case RL_MSG_REPLY_FAILED:
+		refusals[-msg->reply_failed.error]++;
+		return 0;
+	case KIND_AWAIT:
+		rc = owner_spawn(self, last);
+		return rc != 0 ? rc : owner_await(self, *last);
 	case KIND_SPAWN:
 		for (uint32_t left = *RL_MSG_AS(msg, uint32_t); rc == 0 && left > 0; left--) {
 			rc = owner_spawn(self, last);
@@ -80,6 +109,8 @@ setup(void **state)
 {
 	(void)state;
 	memset(downs, 0, sizeof(downs));
+	memset(refusals, 0, sizeof(refusals));
+	replies = 0;
 	sim_new(2, 23);
 	assert_int_equal(rl_system_spawn(sim_system(), 1, &owner_def, NULL, &owner), 0);
 	return 0;
@@ -116,6 +147,17 @@ listener_actor_beyond_the_32nd_ends_with_enobufs(void **state)
 	tell(KIND_SPAWN, CLERK_JOBS - 1); /* those that failed have left their places */
 	assert_int_equal(downs[ENOBUFS], 1);
 	assert_int_equal(downs[EADDRINUSE], 2 * (CLERK_JOBS - 1));
+	scene_end();
+}
+
+static void
+listener_actor_that_opens_lets_sixteen_wait(void **state)
+{
+	(void)state;
+	tell(KIND_AWAIT, 0);
+	assert_int_equal(refusals[ENOBUFS], 1);
+	assert_int_equal(replies, AWAIT_MAX);
+	assert_int_equal(open_listeners(), 1);
 	scene_end();
 }
 
@@ -291,6 +333,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(listener_actor_beyond_the_32nd_ends_with_enobufs),
+		CASE(listener_actor_that_opens_lets_sixteen_wait),
 		CASE(listener_actor_without_a_thread_ends_with_eagain),
 		CASE(listener_actor_that_ends_while_it_opens_closes),
 		CASE(listener_actor_is_closed_before_the_next_one_opens),

@@ -23,6 +23,7 @@
 #include "sim_harness.h"
 #include "sim_resolver.h"
 #include "sim_scene.h"
+#include "sim_tls.h"
 
 #define STARTS_MAX 64
 
@@ -374,6 +375,36 @@ reconnect_backs_off_while_nobody_answers(void **state)
 	scene_end();
 }
 
+/* The same of a server that takes connections and says nothing over them. */
+static void
+reconnect_backs_off_while_nobody_shakes_hands(void **state)
+{
+	struct rl_conn_options options = { .tls_handshake_timeout_ns = RL_SEC(3) };
+	struct scene client = { 0 };
+	struct sk_sock *server;
+	struct sk_sock *peers[STARTS_MAX] = { NULL };
+	uint32_t count = 0;
+
+	(void)state;
+	sim_tls_setup();
+	options.tls = sim_tls_client();
+	server = scene_serve(9200);
+	supervise(&client, "tls://127.0.0.1:9200", &options);
+	for (uint32_t i = 0; i < 80; i++) {
+		sim_advance_ns((uint64_t)RL_MS(500));
+		peers[count] = sk_accept(server);
+		count += peers[count] != NULL;
+	}
+	assert_true(starts_count > 7);
+	assert_int_equal(client.stops[RL_REASON_TIMEOUT_HANDSHAKE], starts_count - client.live);
+	assert_backoff(0, starts_count - 2, 0, (uint64_t)RL_SEC(3));
+	while (count > 0) {
+		scene_close(peers[--count]);
+	}
+	sk_file_put(&server->file);
+	scene_end();
+}
+
 int
 main(void)
 {
@@ -391,6 +422,7 @@ main(void)
 		CASE(reconnect_backs_off_until_there_is_a_server_and_anew_after_it_went),
 		CASE(reconnect_backs_off_while_the_host_is_not_found),
 		CASE(reconnect_backs_off_while_nobody_answers),
+		CASE(reconnect_backs_off_while_nobody_shakes_hands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,9 +2,11 @@
 /*
  * Proved: what the connection under TLS does where a script has to say when: a change of keys
  * behind close_notify, the end with and without it, a host without memory for a record, a handshake
- * that stops, a message of the protocol's that has only begun, and too many of them.
+ * that stops, a message of the protocol's that has only begun, and too many of them. No page of the
+ * product's keeps plaintext longer than it is needed.
  * How: the runtime in the simulator, and a peer with an OpenSSL of its own that is moved by hand.
- * Not proved: what any sequence of such things does, which is for the seeds (sim --tls).
+ * Not proved: what any sequence of such things does, which is for the seeds (sim --tls); what
+ * OpenSSL keeps in memory of its own.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -268,6 +270,47 @@ tls_changes_of_keys_without_end_are_too_many(void **state)
 	tls_finish(&hand);
 }
 
+/* The first of two deliveries stays pending; the second, which has both, goes back. */
+static int
+leaves_every_other(struct scene *on, struct rl_actor *self, const struct rl_msg *msg)
+{
+	if (msg->kind != RL_MSG_RECV) {
+		return msg->kind == RL_MSG_EOF ? RL_ACTOR_STOP : 0;
+	}
+	if (on->number++ % 2 == 0) {
+		rl_conn_consumed(self, 0);
+		return 0;
+	}
+	return rl_conn_send(self, msg->recv.data, msg->recv.len);
+}
+
+/* Where it was decrypted, where the actor left it, where it waited to be sent. */
+static void
+tls_plaintext_is_wiped(void **state)
+{
+	static const char secret[] = "a secret of ours";
+	struct hand hand;
+
+	(void)state;
+	tls_begin(&hand, leaves_every_other);
+	hand_write(&hand, secret);
+	hand_settle(&hand);
+	assert_true(sim_host_remembers(secret, strlen(secret)));
+	hand_write(&hand, ", told");
+	hand_settle(&hand);
+	assert_string_equal(hand.text, "a secret of ours, told");
+	assert_false(sim_host_remembers(secret, strlen(secret)));
+
+	hand_write(&hand, secret);
+	hand_settle(&hand);
+	assert_true(sim_host_remembers(secret, strlen(secret)));
+	hand_fini(&hand);
+	sim_settle();
+	assert_int_equal(scene.live, 0);
+	assert_false(sim_host_remembers(secret, strlen(secret)));
+	scene_end();
+}
+
 #define PORT 9443
 
 static struct scene opened;
@@ -465,6 +508,7 @@ main(void)
 		cmocka_unit_test(tls_handshake_that_stops_is_ended_in_time),
 		cmocka_unit_test(tls_changes_of_keys_leave_turns_to_others),
 		cmocka_unit_test(tls_changes_of_keys_without_end_are_too_many),
+		cmocka_unit_test(tls_plaintext_is_wiped),
 		cmocka_unit_test(tls_output_waits_for_the_rest_of_a_message),
 		cmocka_unit_test(tls_output_of_who_pauses_waits_for_the_message_alone),
 		cmocka_unit_test(tls_close_waits_for_the_rest_of_a_message),

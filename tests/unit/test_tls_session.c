@@ -345,6 +345,9 @@ session_of_a_client_verifies_certificate_and_name(void **state)
 					   "a.server.test" };
 	struct rl_tls_options stranger = RL_TLS_OPTIONS(.ca_file = certs.file[CERTS_STRANGER]);
 	struct rl_tls_options system = RL_TLS_OPTIONS(.ca_file = NULL);
+	struct rl_tls_options common_name =
+		RL_TLS_OPTIONS(.cert_file = certs.file[CERTS_CLIENT],
+			       .key_file = certs.file[CERTS_CLIENT_KEY]);
 
 	(void)state;
 	for (size_t i = 0; i < UNIT_COUNT(good); i++) {
@@ -355,6 +358,7 @@ session_of_a_client_verifies_certificate_and_name(void **state)
 	for (size_t i = 0; i < UNIT_COUNT(bad); i++) {
 		client_refuses(&server_options, &client_options, bad[i], -EKEYREJECTED);
 	}
+	client_refuses(&common_name, &client_options, "client 7", -EKEYREJECTED);
 	client_refuses(&server_options, &stranger, TLS_CERTS_NAME, -EKEYREJECTED);
 	client_refuses(&server_options, &system, TLS_CERTS_NAME, -EKEYREJECTED);
 }
@@ -412,6 +416,13 @@ session_without_anything_in_common_says_so(void **state)
 	assert_int_equal(SSL_set_cipher_list(pair.ends[CLIENT].ssl, "ALL:@SECLEVEL=0"), 1);
 	(void)SSL_set_min_proto_version(pair.ends[CLIENT].ssl, TLS1_1_VERSION);
 	(void)SSL_set_max_proto_version(pair.ends[CLIENT].ssl, TLS1_1_VERSION);
+	assert_int_equal(pair_handshake(WIRE_MAX), TLS_FAILED);
+	assert_int_equal(pair.ends[SERVER].error, -EPROTONOSUPPORT);
+	pair_fini();
+
+	/* a group that is none of ours */
+	pair_init();
+	assert_int_equal(SSL_set1_groups_list(pair.ends[CLIENT].ssl, "P-384"), 1);
 	assert_int_equal(pair_handshake(WIRE_MAX), TLS_FAILED);
 	assert_int_equal(pair.ends[SERVER].error, -EPROTONOSUPPORT);
 	pair_fini();
@@ -474,6 +485,8 @@ session_name_that_can_be_none_is_refused(void **state)
 	plain[0][300] = '\0';
 	assert_int_equal(rli_tls_session_init(&session, pair.contexts[CLIENT], &pair.pool,
 					      (const char *)plain[0]),
+			 -EINVAL);
+	assert_int_equal(rli_tls_session_init(&session, pair.contexts[CLIENT], &pair.pool, ".test"),
 			 -EINVAL);
 	assert_null(session.ssl);
 	pair_fini();
