@@ -144,7 +144,7 @@ rli_actor_run_steady(struct actors *actors, struct rl_actor *actor, uint32_t max
 	actor->gait = ACTOR_GAIT_HANDLES; /* whole: a load of all waits for stores of parts */
 	*delivered = rli_actor_run_mailbox(actors, actor, max);
 	rli_actor_running = NULL;
-	if (__builtin_expect(actor->gait != ACTOR_GAIT_HANDLES, 0)) {
+	if (actor->gait != ACTOR_GAIT_HANDLES) {
 		actor->running = false;
 		return false;
 	}
