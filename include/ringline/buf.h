@@ -32,8 +32,8 @@ RL_BEGIN_DECLS
 /** The most bytes that a buffer holds. */
 #define RL_BUF_MAX 65536
 
-/** In user.private_bits: the message carries a buffer. Ringline's own. */
-#define RL_MSG_PRIVATE_BUF 0x80000000u
+/** In private_bits: the message carries a buffer. Ringline's own. */
+#define RL_MSG_PRIVATE_BUF 0x8000u
 
 /** One shard's handle of a counted buffer. */
 struct rl_buf {
@@ -58,7 +58,7 @@ rl_msg_buf(const struct rl_msg *msg)
 {
 	struct rl_buf *const *buf = (struct rl_buf *const *)(const void *)msg->user.data;
 
-	return (msg->user.private_bits & RL_MSG_PRIVATE_BUF) != 0 ? *buf : NULL;
+	return (msg->private_bits & RL_MSG_PRIVATE_BUF) != 0 ? *buf : NULL;
 }
 
 /**

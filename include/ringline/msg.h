@@ -68,7 +68,9 @@ struct rl_msg {
 	/** An enum rl_msg_kind, or a number of the program's own from RL_MSG_USER on. */
 	uint32_t kind;
 	/** Bytes at user.data or reply.data; 0 for all others. */
-	uint32_t len;
+	uint16_t len;
+	/** Ringline's own. */
+	uint16_t private_bits;
 	/** Who sent it: no id for ringline's own kinds and for foreign threads. */
 	rl_actor_id from;
 	union {
@@ -155,7 +157,7 @@ struct rl_msg {
 			/** The shard that it came from; RL_SHARD_NONE: a foreign thread. */
 			uint32_t shard;
 			/** Ringline's own. */
-			uint32_t private_bits;
+			int32_t private_link;
 			/** The payload of a program's own message, aligned for any type. */
 			uint8_t data[RL_MSG_INLINE_MAX] RL_ALIGNED(16);
 		} user;

@@ -64,6 +64,7 @@ rli_actors_init(struct rl_shard *shard)
 	actors->ready_conns = &actors->ready;
 	actors->mailbox_max = config->mailbox_max;
 	actors->notifies.limit = UINT32_MAX; /* the pool bounds them */
+	actors->here.shard = shard->id;
 	actors->message_head = envelope_head(shard->id, ENVELOPE_MESSAGE);
 	actors->notify_head = envelope_head(shard->id, ENVELOPE_NOTIFY);
 	for (uint32_t i = 0; rc == 0 && i < ACTOR_STATE_CLASSES; i++) {

@@ -148,9 +148,15 @@ struct actors {
 	 * other need no list.
 	 */
 	struct rl_actor *alone;
+	/*
+	 * How many the running actor was given, the one that it has now among them, of the messages
+	 * that its mailbox counts still: it gives them up when its run is over. 0: of none.
+	 */
+	uint32_t handled;
 	bool runs; /* ready_conns says as much, at one load more for each message */
 	struct list *ready_conns; /* where a connection goes: ready, or later while actors run */
 	uint32_t mailbox_max; /* the configuration's, at hand */
+	struct letter_source here; /* of a message from here that wants no reply */
 	uint32_t message_head; /* of a message from here */
 	uint32_t notify_head; /* of a notification */
 	uint32_t buf_head; /* of a message with a counted buffer */
@@ -207,6 +213,15 @@ rli_actor_resolve(const struct rl_shard *shard, uint64_t id)
 		return actor->life == ACTOR_FREE || id_shard(id) != shard->id ? NULL : actor;
 	}
 	return actor->id == id ? actor : NULL;
+}
+
+/* How many messages wait for @actor. Its mailbox counts those too that it is being given. */
+static inline uint32_t
+rli_actor_waiting(const struct rl_actor *actor)
+{
+	uint32_t count = rli_mailbox_count(&actor->mailbox);
+
+	return actor == rli_actor_running ? count - actor->shard->actors->handled : count;
 }
 
 /* The longer half of rli_actor_ready(): it is not linked. */

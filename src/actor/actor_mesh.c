@@ -243,6 +243,7 @@ mesh_deliver_reports(struct rl_shard *shard)
 static void
 notify_init(struct rl_msg *msg, uint32_t source)
 {
+	msg->private_bits = 0;
 	msg->from.private_bits = 0;
 	msg->user.request.private_bits = 0;
 	msg->user.shard = source;

@@ -171,20 +171,14 @@ rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int
 }
 
 void
-rli_actor_run_special(struct actors *actors, struct rl_actor *actor, struct letter *letter)
+rli_actor_run_special(struct rl_actor *actor, struct letter *letter)
 {
-	uint32_t bits = letter->msg.user.private_bits;
-	int answer;
+	int answer = actor->receive(actor, &letter->msg);
 
-	if (bits < LETTER_BUF) {
-		letter->msg.user.request.private_bits = rli_promise_id(actor->shard, bits - 1);
-	}
-	answer = actor->receive(actor, &letter->msg);
 	if (answer != 0) {
 		rli_actor_answered_message(actor, &letter->msg, answer);
 	}
 	rli_letter_let_go(letter);
-	rli_letter_give(&actors->letters, letter);
 }
 
 static uint32_t

@@ -55,38 +55,54 @@ uint32_t rli_actor_run(struct rl_actor *actor, uint32_t budget);
 void rli_actor_answered_message(struct rl_actor *actor, const struct rl_msg *msg, int answer);
 
 /*
- * Deliver and give back one letter that makes a promise or has a counted buffer. Apart from the
- * others, so that they don't look for one after their handler.
+ * Deliver one letter that has a counted buffer, and let go of that. Apart from the others, so that
+ * they don't look for one after their handler.
  */
-void rli_actor_run_special(struct actors *actors, struct rl_actor *actor, struct letter *letter);
+void rli_actor_run_special(struct rl_actor *actor, struct letter *letter);
 
 /*
  * PATH-5 receive called: user code runs here, and in rli_actor_deliver() for what is no message.
- * What the handler gets is the letter itself. The messages that are there, up to @max of them, as
- * long as nothing comes up that goes before them; one is there. What the actor sends to itself
- * meanwhile is not looked for after each of them: it makes the actor ready again. Returns how many
- * were delivered, for the caller to count. The actor is marked as running before and after.
+ * What the handler gets is the letter itself. The first @count of those that are there, as long as
+ * nothing comes up that goes before them. What the actor sends to itself meanwhile is not looked
+ * for after each of them: it makes the actor ready again. Returns how many were delivered, for the
+ * caller to count. The actor is marked as running before and after.
+ *
+ * The mailbox is written once, at the end: a count that is written for each message, here and at an
+ * address that comes late in the handler's send, has messages wait for each other that have nothing
+ * to do with each other. So it is never empty meanwhile, and what is appended goes behind its last
+ * letter, which lives until this is over; actors->handled says by how many the count is too large.
  */
 __attribute__((always_inline)) static inline uint32_t
 rli_actor_run_letters(struct actors *actors, struct rl_actor *actor, uint32_t count)
 {
-	uint32_t left = count;
+	struct letter *letter = actor->mailbox.first;
+	uint32_t handled = 0;
 
-	do {
-		struct letter *letter = rli_mailbox_pop(&actor->mailbox);
-		int answer;
+	for (;;) {
+		struct letter *next = letter_next(letter);
 
-		if (letter->msg.user.private_bits != 0) {
-			rli_actor_run_special(actors, actor, letter);
-			continue; /* with the condition */
+		actors->handled = ++handled;
+		__builtin_prefetch(next);
+		if (letter->msg.private_bits != 0) {
+			rli_actor_run_special(actor, letter);
+		} else {
+			int answer = actor->receive(actor, &letter->msg);
+
+			if (__builtin_expect(answer != 0, 0)) {
+				rli_actor_answered_message(actor, &letter->msg, answer);
+			}
 		}
-		answer = actor->receive(actor, &letter->msg);
-		if (__builtin_expect(answer != 0, 0)) {
-			rli_actor_answered_message(actor, &letter->msg, answer);
+		if (handled == count || actor->gait != ACTOR_GAIT_HANDLES) {
+			break;
 		}
 		rli_letter_give(&actors->letters, letter);
-	} while (--left > 0 && actor->gait == ACTOR_GAIT_HANDLES);
-	return count - left;
+		letter = next;
+	}
+	actor->mailbox.first = letter_next(letter); /* which may have come meanwhile */
+	actor->mailbox.count -= handled;
+	actors->handled = 0;
+	rli_letter_give(&actors->letters, letter);
+	return handled;
 }
 
 /* The one message that is there, in a shared letter; the rest as above. */

@@ -40,19 +40,27 @@ rli_send_here_refused(const struct rl_shard *shard, uint64_t to)
 	if (actor == NULL || actor->life == ACTOR_ENDING) {
 		return -ENOENT;
 	}
-	return rli_mailbox_count(&actor->mailbox) >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
+	return rli_actor_waiting(actor) >= actor->mailbox.limit ? -EAGAIN : -ENOBUFS;
 }
 
 struct letter *
-rli_send_behind_shared(struct actors *actors, struct rl_actor *actor)
+rli_send_here_after_all(struct actors *actors, struct rl_actor *actor)
 {
 	struct mailbox *mailbox = &actor->mailbox;
+	struct letter *letter;
 
-	if (mailbox->count != MAILBOX_SHARED_ONE || mailbox->limit <= 1 ||
+	if (mailbox->count < mailbox->limit || rli_actor_waiting(actor) >= mailbox->limit) {
+		return NULL; /* no letter, or no room */
+	}
+	if (mailbox->count == MAILBOX_SHARED_ONE &&
 	    !rli_letter_unshare(&actors->letters, mailbox)) {
 		return NULL;
 	}
-	return rli_mailbox_append(mailbox, &actors->letters); /* it is ready already */
+	letter = rli_letter_take(&actors->letters);
+	if (letter != NULL) {
+		rli_mailbox_link(mailbox, letter);
+	}
+	return letter; /* it is ready already, or runs */
 }
 
 int
@@ -81,15 +89,13 @@ send_is_allowed(const struct rl_shard *shard, uint32_t kind, size_t len)
 
 /* In a mailbox; what leaves for other shards is counted when it is published. */
 __attribute__((always_inline)) static inline void
-send_fill(struct rl_shard *shard, struct letter *letter, const struct rl_actor *from, uint32_t kind,
-	  const void *data, size_t len)
+send_fill(const struct actors *actors, struct letter *letter, const struct rl_actor *from,
+	  uint32_t kind, const void *data, size_t len)
 {
-	letter->msg.kind = kind;
-	letter->msg.len = (uint32_t)len;
+	letter_set_head(letter, kind, (uint32_t)len, 0);
 	letter->msg.from.private_bits = from == NULL ? 0 : from->id;
-	letter_set_source(letter, shard->id, 0); /* no reply is wanted */
+	letter_set_source(letter, &actors->here);
 	letter_copy_payload(letter->msg.user.data, data, len);
-	counters_add(&shard->counters, msgs_sent, 1);
 }
 
 /* For whom it is, in a block that leaves for another shard. */
@@ -178,7 +184,8 @@ send_slowly(struct rl_shard *shard, const struct rl_actor *from, uint64_t to, ui
 	if (letter == NULL) {
 		return rli_send_here_refused(shard, to);
 	}
-	send_fill(shard, letter, from, kind, data, len);
+	send_fill(shard->actors, letter, from, kind, data, len);
+	counters_add(&shard->counters, msgs_sent, 1);
 	return 0;
 }
 
@@ -195,13 +202,11 @@ send_slowly_from(struct rl_actor *self, rl_actor_id to, uint32_t kind, const voi
  * stack.
  */
 __attribute__((noinline)) static int
-send_first(struct rl_actor *self, struct rl_actor *actor, struct letter *letter, uint32_t kind,
-	   const void *data, size_t len)
+send_first(const struct rl_actor *self, struct rl_actor *actor, struct letter *letter)
 {
 	actor->mailbox.first = letter;
 	actor->mailbox.last = letter;
 	actor->mailbox.count = 1;
-	send_fill(self->shard, letter, self, kind, data, len);
 	rli_actor_ready_on(self->shard->actors, actor);
 	return 0;
 }
@@ -221,8 +226,8 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 	if (self != rli_actor_running || kind < RL_MSG_USER || len > RL_MSG_INLINE_MAX) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
-	actor = rli_actor_resolve(self->shard,
-				  to.private_bits); /* NULL also if it lives elsewhere */
+	/* NULL also if it lives elsewhere */
+	actor = rli_actor_resolve(self->shard, to.private_bits);
 	if (actor == NULL || actor->mailbox.count >= actor->mailbox.limit) {
 		return send_slowly_from(self, to, kind, data, len);
 	}
@@ -231,13 +236,14 @@ rl_actor_send(struct rl_actor *self, rl_actor_id to, uint32_t kind, const void *
 		return send_slowly_from(self, to, kind, data, len);
 	}
 	rli_letter_take_free(&actors->letters);
+	send_fill(actors, letter, self, kind, data, len);
+	counters_add(&self->shard->counters, msgs_sent, 1);
 	if (actor->mailbox.count == 0) {
-		return send_first(self, actor, letter, kind, data, len);
+		return send_first(self, actor, letter);
 	}
-	actor->mailbox.last->next = letter;
+	letter_set_next(actor->mailbox.last, letter);
 	actor->mailbox.last = letter;
 	actor->mailbox.count++;
-	send_fill(self->shard, letter, self, kind, data, len);
 	return 0;
 }
 
@@ -275,7 +281,8 @@ notify_slowly(struct rl_shard *shard, uint32_t to, uint32_t kind, const void *da
 		if (letter == NULL) {
 			return -ENOBUFS;
 		}
-		send_fill(shard, letter, NULL, kind, data, len);
+		send_fill(actors, letter, NULL, kind, data, len);
+		counters_add(&shard->counters, msgs_sent, 1);
 		return 0;
 	}
 	envelope = rli_mesh_stage_block(shard->port, to, MESH_RESERVED);
@@ -315,7 +322,7 @@ rli_actor_post(struct rl_shard *shard, const struct envelope *envelope)
 
 		return rli_actor_undelivered(shard, rc == -ENOBUFS ? -EAGAIN : rc);
 	}
-	letter_fill(letter, envelope, envelope->ref == 0 ? 0 : id_slot(envelope->ref) + 1);
+	letter_fill(letter, envelope, envelope->ref, 0);
 	return 0;
 }
 
@@ -328,6 +335,6 @@ rli_shard_post(struct rl_shard *shard, const struct envelope *envelope)
 	if (letter == NULL) {
 		return rli_actor_undelivered(shard, -EAGAIN);
 	}
-	letter_fill(letter, envelope, 0);
+	letter_fill(letter, envelope, 0, 0);
 	return 0;
 }

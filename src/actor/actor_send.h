@@ -14,10 +14,10 @@
 int rli_actor_post(struct rl_shard *shard, const struct envelope *envelope);
 
 /*
- * A letter behind the one in the mailbox of @actor, which is shared, or NULL: the longer half of
- * rli_send_here().
+ * A letter in a mailbox that seems to be full, or NULL: there is none, or it is full. It has room
+ * behind a shared one, and while its actor runs for as many as that has handled.
  */
-struct letter *rli_send_behind_shared(struct actors *actors, struct rl_actor *actor);
+struct letter *rli_send_here_after_all(struct actors *actors, struct rl_actor *actor);
 
 /* A letter at the end of the mailbox of @to, or NULL. */
 static inline struct letter *
@@ -31,7 +31,7 @@ rli_send_here(const struct rl_shard *shard, uint64_t to)
 	}
 	letter = rli_mailbox_append(&actor->mailbox, &shard->actors->letters);
 	if (letter == NULL) {
-		return rli_send_behind_shared(shard->actors, actor);
+		return rli_send_here_after_all(shard->actors, actor);
 	}
 	rli_actor_ready(actor);
 	return letter;

@@ -25,10 +25,9 @@ struct buf_sending {
 static void
 buf_fill(const struct buf_sending *sending, struct letter *letter, uint32_t bits)
 {
-	letter->msg.kind = sending->kind;
-	letter->msg.len = 0;
+	letter_set_head(letter, sending->kind, 0, bits);
 	letter->msg.from.private_bits = sending->self->id;
-	letter_set_source(letter, sending->self->shard->id, bits);
+	letter_set_source(letter, &sending->self->shard->actors->here);
 	letter_set_buf(letter, &sending->buf->view);
 	sending->buf->refs++;
 }
@@ -42,7 +41,6 @@ buf_share(struct actors *actors, struct buf_sending *sending)
 	if (letter == NULL) {
 		return false;
 	}
-	letter->msg.user.request.private_bits = 0; /* where others have a link */
 	buf_fill(sending, letter, LETTER_BUF | LETTER_SHARED);
 	*letter_uses(letter) = 1;
 	sending->shared = letter;
@@ -200,7 +198,7 @@ rli_buf_arrived(struct rl_shard *shard, const struct envelope *envelope)
 		rc = letter != NULL ? 0 : rli_send_here_refused(shard, envelope->to);
 	}
 	if (letter != NULL) {
-		letter_fill(letter, envelope, LETTER_BUF);
+		letter_fill(letter, envelope, 0, LETTER_BUF);
 		letter_set_buf(letter, &buf->view);
 		return 0;
 	}

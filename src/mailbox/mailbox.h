@@ -176,34 +176,56 @@ letter_copy_payload(uint8_t *to, const void *data, size_t len)
 }
 
 /*
- * A message in a mailbox. The link takes the place of user.request, which the pop fills in: a
- * message that asks for a reply has the number of the promise in user.private_bits, plus 1, and one
- * with a counted buffer has LETTER_BUF there and the handle in front of the data.
+ * A message in a mailbox: what its handler will be given, and the distance in bytes to the next one
+ * in user.private_link. Whoever fills a letter may overwrite that, because only what comes later
+ * sets it. One with a counted buffer has LETTER_BUF in private_bits and the handle in front of the
+ * data.
  */
 #define LETTER_BUF    RL_MSG_PRIVATE_BUF
-#define LETTER_SHARED 0x40000000u /* beside it: the letter is in many mailboxes, or may be */
+#define LETTER_SHARED 0x4000u /* beside it: the letter is in many mailboxes, or may be */
 
 struct letter {
-	union {
-		struct rl_msg msg;
-		struct {
-			uint8_t what_and_from[16];
-			struct letter *next;
-		};
-	};
+	struct rl_msg msg;
 };
 
 _Static_assert(sizeof(struct letter) == 64, "a letter is a cache line");
-_Static_assert(offsetof(struct letter, next) == offsetof(struct rl_msg, user.request),
-	       "the link is where the request goes");
 
-/* user.shard and user.private_bits with one store. */
-static inline void
-letter_set_source(struct letter *letter, uint32_t shard, uint32_t bits)
+/* Means nothing in the last one of a mailbox. */
+static inline struct letter *
+letter_next(struct letter *letter)
 {
-	uint64_t source = shard | (uint64_t)bits << 32;
+	return (struct letter *)(void *)((uint8_t *)letter + letter->msg.user.private_link);
+}
 
-	memcpy(&letter->msg.user.shard, &source, sizeof(source));
+static inline void
+letter_set_next(struct letter *letter, const struct letter *next)
+{
+	letter->msg.user.private_link = (int32_t)((const uint8_t *)next - (uint8_t *)letter);
+}
+
+/* kind, len and private_bits with one store. */
+static inline void
+letter_set_head(struct letter *letter, uint32_t kind, uint32_t len, uint32_t bits)
+{
+	uint64_t head = kind | (uint64_t)(len | bits << 16) << 32;
+
+	memcpy(&letter->msg.kind, &head, sizeof(head));
+}
+
+/* What a letter says of where it came from, with an empty link: from user.request to user.data. */
+struct letter_source {
+	uint64_t request; /* 0: no reply is wanted */
+	uint64_t shard; /* and the link */
+};
+
+_Static_assert(offsetof(struct rl_msg, user.data) - offsetof(struct rl_msg, user.request) ==
+		       sizeof(struct letter_source),
+	       "a source is one piece of a letter");
+
+static inline void
+letter_set_source(struct letter *letter, const struct letter_source *source)
+{
+	memcpy(&letter->msg.user.request, source, sizeof(*source));
 }
 
 /* NULL: it carries none. */
@@ -229,17 +251,15 @@ letter_uses(struct letter *letter)
 	return (uint32_t *)(void *)(letter->msg.user.data + sizeof(struct rl_buf *));
 }
 
-/*
- * What came from elsewhere; @bits is 0, the number of the promise that it made plus 1, or
- * LETTER_BUF.
- */
+/* What came from elsewhere; @bits is 0 or LETTER_BUF, and @request 0 unless it owes a reply. */
 static inline void
-letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t bits)
+letter_fill(struct letter *letter, const struct envelope *envelope, uint64_t request, uint32_t bits)
 {
-	letter->msg.kind = envelope->kind;
-	letter->msg.len = envelope->len;
+	struct letter_source source = { request, (uint32_t)(int32_t)envelope->shard };
+
+	letter_set_head(letter, envelope->kind, envelope->len, bits);
 	letter->msg.from.private_bits = envelope->from;
-	letter_set_source(letter, (uint32_t)(int32_t)envelope->shard, bits);
+	letter_set_source(letter, &source);
 	memcpy(letter->msg.user.data, envelope->payload, sizeof(envelope->payload));
 }
 
@@ -247,6 +267,9 @@ letter_fill(struct letter *letter, const struct envelope *envelope, uint32_t bit
  * first and last count only while count is not 0. With MAILBOX_SHARED there is one message, and it
  * is a shared letter: nothing can be linked to it. Its count is above every limit, so that whoever
  * wants to append something finds no room, and gets a letter of the mailbox's own in its place.
+ *
+ * While its actor is given a run of letters, first and count are as they were when that began, but
+ * for what was appended: see rli_actor_run_letters().
  */
 #define MAILBOX_SHARED	   0x80000000u
 #define MAILBOX_SHARED_ONE (MAILBOX_SHARED | 1)
@@ -336,7 +359,7 @@ rli_mailbox_link(struct mailbox *mailbox, struct letter *letter)
 	if (count == 0) {
 		mailbox->first = letter;
 	} else {
-		mailbox->last->next = letter;
+		letter_set_next(mailbox->last, letter);
 	}
 	mailbox->last = letter;
 	mailbox->count = count + 1;
@@ -384,7 +407,7 @@ rli_mailbox_put_shared(struct mailbox *mailbox, struct letter *letter)
 static inline void
 rli_mailbox_unshare(struct mailbox *mailbox, struct letter *letter)
 {
-	letter->msg.user.private_bits &= ~LETTER_SHARED;
+	letter->msg.private_bits &= (uint16_t)~LETTER_SHARED;
 	mailbox->first = letter;
 	mailbox->last = letter;
 	mailbox->count = 1;
@@ -404,13 +427,11 @@ static inline struct letter *
 rli_mailbox_pop(struct mailbox *mailbox)
 {
 	struct letter *letter = mailbox->first;
-	struct letter *next = letter->next; /* means nothing if it was the last */
 
 	RL_DEBUG_ASSERT(mailbox->count > 0 && mailbox->count < MAILBOX_SHARED);
-	__builtin_prefetch(next);
-	mailbox->first = next;
+	mailbox->first = letter_next(letter);
 	mailbox->count--;
-	letter->msg.user.request.private_bits = 0;
+	__builtin_prefetch(mailbox->first);
 	return letter;
 }
 

@@ -240,6 +240,52 @@ broadcast_shared_and_no_room_behind_it(void **state)
 	bufs_assert_all_home();
 }
 
+/* What itself_broadcast sends, in its first message. */
+static struct rl_buf *itself_buf;
+
+static int
+itself_broadcast(struct rl_actor *self, const struct rl_msg *msg)
+{
+	rl_actor_id to[] = { rl_actor_self(self), ids[4] };
+	uint64_t number = 5;
+	size_t taken;
+
+	if (self == actors[2] && msg->kind == BED_KIND && bed_got(self, BED_KIND, NULL) == 1) {
+		assert_int_equal(
+			rl_actor_broadcast(self, to, UNIT_COUNT(to), BED_KIND, itself_buf, &taken),
+			0);
+		assert_int_equal(rl_actor_send(self, to[0], BED_KIND, &number, sizeof(number)), 0);
+	}
+	return 0;
+}
+
+/* Itself among others, from the last of its messages, from one before, and from a shared one. */
+static void
+broadcast_to_itself_comes_behind_the_rest(void **state)
+{
+	static const uint64_t orders[] = { 316, 3416, 116 };
+
+	(void)state;
+	receivers_spawn();
+	for (uint32_t i = 0; i < UNIT_COUNT(orders); i++) {
+		uint64_t to = ids[2].private_bits;
+
+		itself_buf = bufs_take(0, 5);
+		bed_forget();
+		bed.hook = itself_broadcast;
+		assert_int_equal(i == 2 ? bufs_send(actors[0], to, bufs_take(0, 6))
+					: bed_send(actors[0], to, 2),
+				 0);
+		assert_int_equal(i == 1 ? bed_send(actors[0], to, 3) : 0, 0);
+		bed_settle();
+		assert_int_equal(order_of(actors[2]), orders[i]);
+		assert_int_equal(order_of(actors[4]), 1);
+		assert_int_equal(rli_letters_taken(&bed.actors[0].letters), 0);
+		bufs_release(itself_buf);
+		bufs_assert_all_home();
+	}
+}
+
 static void
 broadcast_stops_at_who_has_ended(void **state)
 {
@@ -538,6 +584,7 @@ main(void)
 		on_bed(broadcast_twice_to_one_comes_twice),
 		on_bed(broadcast_shared_is_lost_alone),
 		on_bed(broadcast_shared_and_no_room_behind_it),
+		on_bed(broadcast_to_itself_comes_behind_the_rest),
 		on_bed(broadcast_stops_at_who_has_ended),
 		on_bed(broadcast_stops_at_a_full_mailbox),
 		on_bed(broadcast_goes_on_after_room),
