@@ -75,6 +75,7 @@ rli_loop_turn(struct rl_shard *shard)
 	if (active) {
 		rli_hooks_tick(shard);
 	}
+	rli_actors_flush_mesh(shard); /* first, since somebody on another core may wait for it */
 	flushed = rli_net_flush(shard);
 	rli_system_resolve(shard);
 	turn_end(shard);

@@ -138,9 +138,12 @@ rli_net_flush(struct rl_shard *shard)
 	struct net *net = shard->net;
 	struct list batch;
 	struct list_node *node;
-	bool done = rli_conn_line_turn(shard);
+	bool done = true;
 	size_t home_bytes = net->home_bytes;
 
+	if (net->tls_turn || !list_is_empty(&net->tls_waiting)) {
+		done = rli_conn_line_turn(shard);
+	}
 	if (!list_is_empty(&net->tls_starved)) {
 		rli_conn_tls_feed(shard, false);
 	}
