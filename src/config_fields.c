@@ -14,7 +14,7 @@
 #define CONFIG_FEATURES                                                                  \
 	(RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY | RL_FEATURE_REGISTERED_RING | \
 	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING |            \
-	 RL_FEATURE_RESTRICTIONS)
+	 RL_FEATURE_RESTRICTIONS | RL_FEATURE_ACCEPT_POLL)
 
 struct config_number {
 	const char *name;

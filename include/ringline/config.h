@@ -76,6 +76,8 @@ enum rl_feature {
 	RL_FEATURE_MSG_RING = 1u << 5,
 	/** Rings refuse what ringline never asks of them, Linux 5.10; without: they don't. */
 	RL_FEATURE_RESTRICTIONS = 1u << 6,
+	/** IORING_ACCEPT_POLL_FIRST, Linux 6.10; without: each accept is tried before it waits. */
+	RL_FEATURE_ACCEPT_POLL = 1u << 7,
 };
 
 struct rl_shard_def;

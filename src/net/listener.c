@@ -312,6 +312,7 @@ accept_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		accept->listener->armed--;
 		shard->net->accepts_armed--;
 	}
+	accept->more = (flags & IORING_CQE_F_SOCK_NONEMPTY) != 0;
 	if (!(flags & OP_F_SETTLED)) {
 		if (res >= 0) {
 			accept_opened(accept, res);
@@ -365,6 +366,10 @@ accept_prepare(struct accept *accept, struct io_uring_sqe *sqe, bool fixed)
 		 * not by io_uring_prep_accept_direct(): liburing 2.3's wraps ALLOC to a plain one
 		 */
 		sqe->file_index = IORING_FILE_INDEX_ALLOC;
+	}
+	if (!accept->more && rli_ring_features(listener->shard->ring) & RL_FEATURE_ACCEPT_POLL) {
+		/* a try that finds nobody makes a socket and a file for it all the same */
+		sqe->ioprio |= IORING_ACCEPT_POLL_FIRST;
 	}
 	op_arm(&accept->op, sqe, accept_done);
 	accept->armed = true;

@@ -31,6 +31,7 @@ struct accept {
 	int refused_fd;
 	int held_fd; /* accepted while all connections were taken; -1: none */
 	bool armed; /* counted in net->accepts_armed */
+	bool more; /* there were more in the backlog when it was done */
 	union {
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;

@@ -207,6 +207,11 @@ rli_ring_open(struct ring **out, const struct ring_options *options, const struc
 	    !(options->without & RL_FEATURE_MIN_WAIT)) {
 		ring->features |= RL_FEATURE_MIN_WAIT;
 	}
+	/* no bit of its own; this one came with the same kernel */
+	if (params.features & IORING_FEAT_RECVSEND_BUNDLE &&
+	    !(options->without & RL_FEATURE_ACCEPT_POLL)) {
+		ring->features |= RL_FEATURE_ACCEPT_POLL;
+	}
 	/* older than the floor: nothing to probe, and a refusal is made good by shard/wake.c */
 	ring->features |= (RL_FEATURE_MSG_RING | RL_FEATURE_RESTRICTIONS) & ~options->without;
 	*out = ring;

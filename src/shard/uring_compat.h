@@ -12,6 +12,14 @@
 #define IORING_SETUP_NO_SQARRAY (1U << 16)
 #endif
 
+#ifndef IORING_ACCEPT_POLL_FIRST /* Linux 6.10 */
+#define IORING_ACCEPT_POLL_FIRST (1U << 2)
+#endif
+
+#ifndef IORING_FEAT_RECVSEND_BUNDLE /* Linux 6.10 */
+#define IORING_FEAT_RECVSEND_BUNDLE (1U << 14)
+#endif
+
 #ifndef IORING_FEAT_MIN_TIMEOUT /* Linux 6.12 */
 #define IORING_FEAT_MIN_TIMEOUT (1U << 15)
 #endif

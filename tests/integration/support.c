@@ -190,6 +190,7 @@ rig_without(void)
 		{ "fixed_files", RL_FEATURE_FIXED_FILES },
 		{ "msg_ring", RL_FEATURE_MSG_RING },
 		{ "restrictions", RL_FEATURE_RESTRICTIONS },
+		{ "accept_poll", RL_FEATURE_ACCEPT_POLL },
 	};
 	const char *text = getenv("RL_TEST_WITHOUT");
 	uint32_t without = 0;

@@ -158,19 +158,21 @@ sk_try_accept(struct sk_op *op)
 	struct sk_sock *listener = sk_file_sock(op->file);
 	bool multishot = (op->sqe.ioprio & IORING_ACCEPT_MULTISHOT) != 0;
 
-	if (listener->state != SK_LISTEN) {
+	if (listener->state != SK_LISTEN || (op->sqe.ioprio & IORING_ACCEPT_POLL_FIRST &&
+					     !(op->ring->features & RL_FEATURE_ACCEPT_POLL))) {
 		sk_op_finish(op, -EINVAL, 0);
 		return true;
 	}
 	while (listener->backlog_len > 0) {
 		int32_t res = accept_one(op, listener);
+		uint32_t more = listener->backlog_len > 0 ? IORING_CQE_F_SOCK_NONEMPTY : 0;
 
 		sim_event("k accept", res < 0 ? res : 0, multishot);
 		if (res < 0 || !multishot || !sk_cq_has_room(op->ring)) {
-			sk_op_finish(op, res, 0);
+			sk_op_finish(op, res, res < 0 ? 0 : more);
 			return true;
 		}
-		sk_op_post_more(op, res, 0);
+		sk_op_post_more(op, res, more);
 	}
 	return false;
 }

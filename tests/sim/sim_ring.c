@@ -16,7 +16,7 @@
 #define FEATURES_ALL                                                                     \
 	(RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY | RL_FEATURE_REGISTERED_RING | \
 	 RL_FEATURE_MIN_WAIT | RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING |            \
-	 RL_FEATURE_RESTRICTIONS)
+	 RL_FEATURE_RESTRICTIONS | RL_FEATURE_ACCEPT_POLL)
 
 /* ---- the completion queue */
 

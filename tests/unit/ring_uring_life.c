@@ -21,7 +21,8 @@ ring_opened_has_the_features_that_were_not_forbidden(void **state)
 {
 	static const uint32_t all = RL_FEATURE_DEFER_TASKRUN | RL_FEATURE_NO_SQARRAY |
 				    RL_FEATURE_REGISTERED_RING | RL_FEATURE_MIN_WAIT |
-				    RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING;
+				    RL_FEATURE_FIXED_FILES | RL_FEATURE_MSG_RING |
+				    RL_FEATURE_ACCEPT_POLL;
 	struct ring *ring = ring_open(0);
 	uint32_t here = rli_ring_features(ring);
 	uint32_t bit;
@@ -53,6 +54,7 @@ ring_works_without_each_feature(void **state)
 		RL_FEATURE_MIN_WAIT,
 		RL_FEATURE_FIXED_FILES,
 		RL_FEATURE_MSG_RING,
+		RL_FEATURE_ACCEPT_POLL,
 		UINT32_MAX,
 	};
 	uint32_t i;
