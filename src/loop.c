@@ -70,7 +70,8 @@ rli_loop_turn(struct rl_shard *shard)
 	shard->backlog_turns =
 		shard->behind && reaped >= BACKLOG_CQES ? shard->backlog_turns + 1 : 0;
 	active = turn_drain(shard) || reaped > 0;
-	active = turn_timers(shard) || active;
+	/* nor do deadlines pass over what has come, and was not taken in */
+	active = (!shard->net->tls_turn && turn_timers(shard)) || active;
 	active = turn_actors(shard) || active;
 	if (active) {
 		rli_hooks_tick(shard);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * Proved: handshakes that wait for each other are served as they came, keep no reply waiting, and
- * are evicted when what they sent takes all memory.
+ * are evicted when what they sent takes all memory; deadlines don't pass over what has come.
  * How: the runtime in the simulator, and peers with an OpenSSL of their own that are moved by hand.
  * Not proved: what it does to latency (bench/run tls).
  */
@@ -11,9 +11,13 @@
 
 #include <cmocka.h>
 
+#include "net/net.h"
+#include "shard/shard.h"
+
 #include "sim_harness.h"
 #include "sim_scene.h"
 #include "sim_tls_hand.h"
+#include "sim_world.h"
 
 #define LINE_HANDS 6
 #define STEP_HANDS 4
@@ -144,6 +148,50 @@ tls_replies_wait_for_no_step(void **state)
 	scene_end();
 }
 
+/*
+ * A turn of handshakes takes nothing in, so no deadline passes in it over what came in time: here a
+ * message, right before the connection would have idled for too long, and a long turn.
+ */
+static void
+tls_deadlines_see_what_came_before_a_step(void **state)
+{
+	struct rl_config config =
+		RL_CONFIG(.shards = 1, .conns_max = 64, .idle_timeout_ns = RL_SEC(5));
+	const struct net *net;
+	struct hand talker;
+	struct hand shaker;
+
+	(void)state;
+	sim_new_with(&config, 7);
+	hand_listen(&scene, NULL);
+	hand_init(&talker, scene_connect(&scene), SIM_TLS_CLIENT);
+	hand_settle(&talker);
+	net = sim_on(0)->net;
+	sim_advance_ns(RL_MS(4990));
+	hand_init(&shaker, scene_connect(&scene), SIM_TLS_CLIENT);
+	sim_settle(); /* accepted */
+	sim_lazy(65536); /* what was written is there before the next turn */
+	assert_true(hand_move(&shaker));
+	while (!net->tls_turn) {
+		assert_true(sim_step());
+	}
+	hand_write(&talker, "hello");
+	assert_true(hand_move(&talker));
+	while (sk_net_step()) {
+	}
+	sim_world.now_ns += (uint64_t)RL_MS(100);
+	sim_on(0)->now_ns = sim_world.now_ns; /* as the enter's end reads it */
+	sim_turn(0);
+	hand_settle(&talker);
+	hand_settle(&shaker);
+	assert_string_equal(talker.text, "hello");
+	hand_end(&talker);
+	hand_fini(&talker);
+	hand_end(&shaker);
+	hand_fini(&shaker);
+	scene_end();
+}
+
 /* All that they send is more than there is memory for. */
 static void
 tls_handshakes_in_line_are_evicted_for_others(void **state)
@@ -188,6 +236,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tls_handshakes_are_served_as_they_came),
 		cmocka_unit_test(tls_replies_wait_for_no_step),
+		cmocka_unit_test(tls_deadlines_see_what_came_before_a_step),
 		cmocka_unit_test(tls_handshakes_in_line_are_evicted_for_others),
 	};
 
