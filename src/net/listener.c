@@ -83,6 +83,7 @@ rli_listener_start(struct rl_shard *shard, uint32_t number, const struct listene
 		op_init(&accept->op);
 		accept->listener = listener;
 		accept->refused_fd = -1;
+		accept->more = false;
 		accept->held_fd = -1;
 		accept->armed = false;
 		accept->next = listener->accepts;
