@@ -45,6 +45,14 @@ peer_piece(void)
 	return (uint32_t)sim_between(1, sim_coin() ? 300 : PIECE_BYTES);
 }
 
+/* The end is not waited for byte by byte. */
+static void
+peer_hurry(struct peer *peer)
+{
+	peer->piece = peer->piece < PIECE_HEALED ? PIECE_HEALED : peer->piece;
+	peer->mouthful = peer->mouthful < PIECE_HEALED ? PIECE_HEALED : peer->mouthful;
+}
+
 static struct peer *
 peer_new(struct sk_sock *sock, enum link_side side)
 {
@@ -67,6 +75,7 @@ peer_new(struct sk_sock *sock, enum link_side side)
 	peer->reset_at = UINT64_MAX;
 	peer->leave_at = UINT64_MAX;
 	if (peers_healed) {
+		peer_hurry(peer);
 		return peer;
 	}
 	peer->silent = sim_fault(FAULT_PEER_SILENT);
@@ -479,8 +488,7 @@ sim_peers_heal(void)
 		peer->no_notify = false;
 		peer->tls.flip_at = UINT64_MAX;
 		peer->tls.junk_at = UINT64_MAX;
-		peer->piece = peer->piece < 512 ? 512 : peer->piece;
-		peer->mouthful = peer->mouthful < 512 ? 512 : peer->mouthful;
+		peer_hurry(peer);
 	}
 }
 

@@ -8,7 +8,8 @@
 #include "sim_peer.h"
 #include "sim_tls.h"
 
-#define PIECE_BYTES 8192
+#define PIECE_BYTES  8192
+#define PIECE_HEALED 512
 
 struct peer {
 	struct sk_sock *sock; /* NULL: a free place */
