@@ -80,7 +80,7 @@ rli_loop_turn(struct rl_shard *shard)
 	flushed = rli_net_flush(shard);
 	rli_system_resolve(shard);
 	turn_end(shard);
-	rli_actors_flush_mesh(shard);
+	rli_actors_flush_mesh(shard); /* what these two had to say */
 	if (rli_system_drain_level(shard->system) == SYSTEM_ENDS) {
 		return false;
 	}

@@ -9,6 +9,10 @@
 
 #include "base/host.h"
 
+/* A link reaches any letter of its pool; in debug builds each has a guard behind it. */
+_Static_assert((INT64_C(1) << 24) * (sizeof(struct letter) + 16) <= INT32_MAX,
+	       "messages_max is at most 2^24");
+
 #define STACK_STEP_BYTES 65536 /* whole pages, whatever the page size */
 #define STACK_STEP	 ((uint32_t)(STACK_STEP_BYTES / sizeof(struct letter *)))
 

@@ -240,6 +240,22 @@ nofile_lowered_leaves_fixed_files_alone(void **state)
 	assert_int_equal(rig->stats.accept_errors, 0);
 }
 
+/* When they are gone, others are served; and the end. */
+static void
+healthy_leave_room(struct healthy *healthy, struct rig *rig)
+{
+	int fd;
+
+	healthy_close(healthy);
+	rig_await(rig, rig->probes[0].stops, HEALTHY);
+	fd = client_dial(rig->url);
+	client_send_text(fd, "served?");
+	client_recv_text(fd, "served?");
+	client_close(fd);
+	rig_await(rig, rig->probes[0].stops, HEALTHY + 1);
+	rig_end(rig);
+}
+
 /* Clients come in a stream, and each is turned away at once; nobody else notices. */
 static void
 conns_max_refuses_under_shards(void **state)
@@ -263,14 +279,7 @@ conns_max_refuses_under_shards(void **state)
 	}
 	rig_assert_idle(rig);
 	rig_assert_logged_slowly(rig, "conns_max = 4 is reached: new connections are refused");
-	healthy_close(&healthy);
-	rig_await(rig, rig->probes[0].stops, HEALTHY);
-	fd = client_dial(rig->url);
-	client_send_text(fd, "served?");
-	client_recv_text(fd, "served?");
-	client_close(fd);
-	rig_await(rig, rig->probes[0].stops, HEALTHY + 1);
-	rig_end(rig);
+	healthy_leave_room(&healthy, rig);
 }
 
 static void
@@ -329,14 +338,7 @@ actors_max_refuses(void **state)
 	}
 	rig_assert_idle(rig);
 	rig_assert_logged_slowly(rig, "actors_max is reached");
-	healthy_close(&healthy);
-	rig_await(rig, rig->probes[0].stops, HEALTHY);
-	fd = client_dial(rig->url);
-	client_send_text(fd, "served?");
-	client_recv_text(fd, "served?");
-	client_close(fd);
-	rig_await(rig, rig->probes[0].stops, HEALTHY + 1);
-	rig_end(rig);
+	healthy_leave_room(&healthy, rig);
 }
 
 /* A connection that is served, or one that is closed at once: which? */
