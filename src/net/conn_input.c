@@ -2,9 +2,10 @@
 /*
  * Input on its way to the actor. Bytes wait in up to three places, in this order: pending (what the
  * actor left over), arrived (copied out of the ring while paused), lent (in the ring's buffers).
- * One delivery is what is pending plus at most one slice of the others. Invariants: no byte of a
- * leftover is copied twice, and it never exceeds recv_pending_max_bytes; a buffer goes home with
- * its last byte.
+ * One delivery is what is pending plus at most one slice of the others. What is put off (-EAGAIN)
+ * stays where it is, and counts as what was never delivered does; with TLS it is pending, since
+ * bytes are decrypted once. Invariants: no byte of a leftover is copied twice, and it never exceeds
+ * recv_pending_max_bytes; a buffer goes home with its last byte.
  */
 #include <errno.h>
 #include <string.h>
@@ -158,14 +159,17 @@ input_pending_take(struct conn *conn)
 	return true;
 }
 
-/* Keep what the actor left of the front slice. False: no memory, or more than the limit. */
+/*
+ * Keep what the actor left of the front slice: what it wants more behind is pending, what it has
+ * put off stays where it is. False: no memory.
+ */
 static bool
-input_leave(struct conn *conn, uint32_t consumed)
+input_leave(struct conn *conn, uint32_t consumed, int answer)
 {
 	struct slice slice = rli_conn_input_front(conn);
 
 	rli_conn_input_take(conn, consumed);
-	if (consumed == slice.len) {
+	if (consumed == slice.len || (answer == -EAGAIN && !RL_MUTANT(LEFTOVER_LOST))) {
 		return true;
 	}
 	if (RL_MUTANT(LEFTOVER_LOST)) {
@@ -299,7 +303,7 @@ input_deliver_front(struct conn *conn, uint32_t *consumed, int *answer)
 		return input_deliver_plain(conn, consumed, answer);
 	}
 	*answer = input_call(conn, rli_conn_input_front(conn), consumed);
-	return input_leave(conn, *consumed);
+	return input_leave(conn, *consumed, *answer);
 }
 
 /* One delivery of a leftover and what joins it. False: nothing did. */

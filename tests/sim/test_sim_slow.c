@@ -425,6 +425,41 @@ hoards_of_those_who_never_read_end_nobody_who_reads(void **state)
 	scene_end();
 }
 
+static int
+on_put_off(struct scene *scene, struct rl_actor *self, const struct rl_msg *msg)
+{
+	(void)scene;
+	(void)self;
+	return msg->kind == RL_MSG_RECV ? -EAGAIN : RL_ACTOR_UNHANDLED;
+}
+
+/* What a handler has put off is held as what was never delivered is, in the same memory. */
+static void
+what_is_put_off_is_held_in_recv_pool_bytes(void **state)
+{
+	struct rl_config config =
+		RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 256, .conns_max = 256,
+			  .recv_buffers = 64, .recv_buffer_bytes = BURST, .recv_pool_bytes = 65536);
+	struct scene scene = { .on = on_put_off };
+	struct sk_sock *peers[HOARDERS];
+
+	(void)state;
+	sim_new_with(&config, 43);
+	scene_listen(&scene, TCP, NULL);
+	sim_lazy(65536); /* one delivery for each */
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		peers[i] = slow_burst(&scene);
+		sim_advance_ns((uint64_t)RL_MS(1));
+	}
+	assert_int_equal(scene.bytes, HOARDERS * BURST);
+	assert_in_range(scene.stops[RL_REASON_EVICTED], 1, HOARDERS - 1);
+	assert_int_equal(scene.live, HOARDERS - scene.stops[RL_REASON_EVICTED]);
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		scene_close(peers[i]);
+	}
+	scene_end();
+}
+
 int
 main(void)
 {
@@ -439,6 +474,7 @@ main(void)
 		cmocka_unit_test(evict_off_takes_nobody),
 		cmocka_unit_test(healthy_requests_never_take_a_second),
 		cmocka_unit_test(hoards_of_those_who_never_read_end_nobody_who_reads),
+		cmocka_unit_test(what_is_put_off_is_held_in_recv_pool_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
