@@ -82,7 +82,11 @@ connect_failed(struct conn *conn)
 		connect->stage = CONNECT_TURNS;
 		rli_conn_mark(conn);
 	} else {
-		rli_conn_cut(conn, late ? RL_REASON_TIMEOUT_CONNECT : RL_REASON_FAILURE, error);
+		if (late) {
+			rli_conn_deadline_passed(conn, RL_REASON_TIMEOUT_CONNECT);
+		} else {
+			rli_conn_cut(conn, RL_REASON_FAILURE, error);
+		}
 		rli_conn_mark(conn);
 	}
 }
@@ -150,7 +154,7 @@ rli_conn_connect_due(struct conn *conn)
 	uint64_t now_ns = conn->shard->now_ns;
 
 	if (until_ns != 0 && until_ns <= now_ns) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_CONNECT, -ETIMEDOUT);
+		rli_conn_deadline_passed(conn, RL_REASON_TIMEOUT_CONNECT);
 		return;
 	}
 	if (until_ns != 0) {

@@ -14,6 +14,39 @@ struct deadline {
 	enum rl_reason reason;
 };
 
+/* What did not happen in time, and the setting that says what that is. */
+static const struct {
+	const char *what;
+	const char *knob;
+} deadline_texts[RL_REASON_COUNT] = {
+	[RL_REASON_TIMEOUT_IDLE] = { "no byte moved", "idle_timeout_ns" },
+	[RL_REASON_TIMEOUT_FIRST_BYTE] = { "no byte came", "first_byte_timeout_ns" },
+	[RL_REASON_TIMEOUT_HANDSHAKE] = { "the handshake was not done",
+					  "tls_handshake_timeout_ns" },
+	[RL_REASON_TIMEOUT_CONNECT] = { "nobody took it", "connect_timeout_ns" },
+	[RL_REASON_TIMEOUT_STALL] = { "its peer took nothing", "stall_timeout_ns" },
+	[RL_REASON_TIMEOUT_LINGER] = { "its peer did not close", "linger_timeout_ns" },
+};
+
+static void
+deadline_log(const struct conn *conn, enum rl_reason reason)
+{
+	struct rl_shard *shard = conn->shard;
+
+	RL_ASSERT(deadline_texts[reason].what != NULL);
+	rli_log_limited(shard->log, &shard->net->limit_deadlines[reason], shard->now_ns,
+			RL_LOG_INFO, (int)shard->id,
+			"a connection was ended: %s within its deadline (%s)",
+			deadline_texts[reason].what, deadline_texts[reason].knob);
+}
+
+void
+rli_conn_deadline_passed(struct conn *conn, enum rl_reason reason)
+{
+	deadline_log(conn, reason);
+	rli_conn_cut(conn, reason, -ETIMEDOUT);
+}
+
 /* As struct conn keeps it, rounded up; 49 days and more are as good as none. */
 static uint32_t
 deadline_ms(int64_t ns)
@@ -196,13 +229,14 @@ rli_conn_deadline_due(struct timer *timer)
 		conn->overdue = earliest.reason == RL_REASON_TIMEOUT_OUTPUT;
 		rli_conn_look(conn);
 	} else if (earliest.reason == RL_REASON_TIMEOUT_LINGER) {
+		deadline_log(conn, earliest.reason);
 		if (conn->actor->reason != RL_REASON_TLS) { /* the alert has left: that is why */
 			conn->actor->reason = RL_REASON_TIMEOUT_LINGER;
 		}
 		conn->state = CONN_CANCELLING; /* FIN has left already: nothing to reset */
 		rli_conn_mark(conn);
 	} else {
-		rli_conn_cut(conn, earliest.reason, -ETIMEDOUT);
+		rli_conn_deadline_passed(conn, earliest.reason);
 	}
 }
 

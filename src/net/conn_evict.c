@@ -64,9 +64,9 @@ static void
 evict_judge_silent(struct conn *conn)
 {
 	if (conn_deadline_after(conn->send_since_ns, conn->stall_ms) <= conn->shard->now_ns) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_STALL, -ETIMEDOUT);
+		rli_conn_deadline_passed(conn, RL_REASON_TIMEOUT_STALL);
 	} else if (rli_conn_is_idle(conn)) {
-		rli_conn_cut(conn, RL_REASON_TIMEOUT_IDLE, -ETIMEDOUT);
+		rli_conn_deadline_passed(conn, RL_REASON_TIMEOUT_IDLE);
 	}
 }
 

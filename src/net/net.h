@@ -88,6 +88,7 @@ struct net {
 	struct log_limit limit_evicted;
 	struct log_limit limit_hoard;
 	struct log_limit limit_pending;
+	struct log_limit limit_deadlines[RL_REASON_COUNT];
 	struct timer evict_timer;
 	uint32_t evict_hand; /* the slot that is looked at next */
 	uint32_t evict_left; /* of this round */

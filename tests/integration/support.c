@@ -33,8 +33,10 @@ rig_log_line(void *arg, enum rl_log_level level, int shard, const char *text)
 	struct rig_log *log = arg;
 
 	(void)pthread_mutex_lock(&log->lock);
-	log->lines++;
-	(void)snprintf(log->text, sizeof(log->text), "%s", text);
+	if (level < RL_LOG_INFO) { /* INFO is what a test asked for */
+		log->lines++;
+		(void)snprintf(log->text, sizeof(log->text), "%s", text);
+	}
 	log->seen += log->watched != NULL && strstr(text, log->watched) != NULL;
 	(void)pthread_mutex_unlock(&log->lock);
 	if (getenv("RL_TEST_LOG") != NULL) {

@@ -162,7 +162,7 @@ void rig_let_pass(struct rig *rig, int ms);
 /* One line was logged since the last call, and it contains @says. */
 void rig_assert_logged(struct rig *rig, const char *says);
 
-/* At least one was, at most one a second from each thread, and the last contains it. */
+/* Above INFO at least one was, at most one a second from each thread; the last contains it. */
 void rig_assert_logged_slowly(struct rig *rig, const char *says);
 
 /* Count the lines that contain @says from now on. */

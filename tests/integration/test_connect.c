@@ -166,12 +166,14 @@ connect_run_timeout(struct rig *rig, int listener, const char *url)
 	struct client_addr addr = client_addr(url);
 	size_t count = client_fill_backlog(listener, &addr, fds, RIG_COUNT(fds));
 
-	rig_start(rig, RL_CONFIG());
+	rig_start(rig, RL_CONFIG(.log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(connect_timeout_ns)");
 	since_ns = rig_now_ns();
 	assert_int_equal(rig_open(rig, 0, url, &caller, probe, &options), 0);
 	rig_await(rig, probe->stops, 1);
 	assert_true(rig_now_ns() - since_ns >= 200000000);
 	assert_int_equal(probe->stopped[RL_REASON_TIMEOUT_CONNECT], 1);
+	rig_assert_watched(rig);
 	assert_int_equal(probe->error, -ETIMEDOUT);
 	assert_int_equal(probe->opens, 0);
 	for (size_t i = 0; i < count; i++) {

@@ -83,7 +83,9 @@ linger_peer_that_never_closes_is_closed(void **state)
 	uint64_t bytes;
 	int fd;
 
-	rig_start(rig, RL_CONFIG(.linger_timeout_ns = RL_MS(DEADLINE_MS)));
+	rig_start(rig,
+		  RL_CONFIG(.linger_timeout_ns = RL_MS(DEADLINE_MS), .log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(linger_timeout_ns)");
 	rig_listen(rig, "tcp://127.0.0.1:0", &bye, probe);
 	fd = client_dial(rig->url);
 	since_ns = rig_now_ns();
@@ -94,6 +96,7 @@ linger_peer_that_never_closes_is_closed(void **state)
 		deadline_assert_passed(since_ns, DEADLINE_MS);
 	}
 	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_LINGER], 1);
+	rig_assert_watched(rig);
 	deadline_assert_passed(since_ns, DEADLINE_MS);
 	client_close(fd);
 	rig_end(rig);
@@ -178,10 +181,12 @@ stall_peer_that_never_reads_is_cut(void **state)
 	uint64_t since_ns = rig_now_ns();
 	int fd;
 
-	rig_start(rig, RL_CONFIG(.stall_timeout_ns = RL_MS(DEADLINE_MS)));
+	rig_start(rig, RL_CONFIG(.stall_timeout_ns = RL_MS(DEADLINE_MS), .log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(stall_timeout_ns)");
 	rig_listen(rig, "tcp://127.0.0.1:0", &flood, probe);
 	fd = client_dial(rig->url);
 	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_STALL], 1);
+	rig_assert_watched(rig);
 	assert_int_equal(probe->error, -ETIMEDOUT);
 	deadline_assert_passed(since_ns, DEADLINE_MS);
 	client_close(fd);
@@ -205,14 +210,13 @@ static void
 stall_while_flushing_is_cut(void **state)
 {
 	struct rig *rig = *state;
-	struct probe *probe = &rig->probes[0];
 	int fd;
 
 	rig_start(rig, RL_CONFIG(.stall_timeout_ns = RL_MS(DEADLINE_MS),
 				 .send_high_bytes = 16777216, .send_cap_bytes = 33554432));
-	rig_listen(rig, "tcp://127.0.0.1:0", &flood_stop, probe);
+	rig_listen(rig, "tcp://127.0.0.1:0", &flood_stop, &rig->probes[0]);
 	fd = client_dial(rig->url);
-	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_STALL], 1);
+	rig_await(rig, rig->probes[0].stopped[RL_REASON_TIMEOUT_STALL], 1);
 	client_close(fd);
 	rig_end(rig);
 }
@@ -272,10 +276,12 @@ idle_silent_connection_is_cut(void **state)
 	uint64_t since_ns = rig_now_ns();
 	int fd;
 
-	rig_start(rig, RL_CONFIG(.idle_timeout_ns = RL_MS(DEADLINE_MS)));
+	rig_start(rig, RL_CONFIG(.idle_timeout_ns = RL_MS(DEADLINE_MS), .log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(idle_timeout_ns)");
 	rig_listen(rig, "tcp://127.0.0.1:0", &rig_echo, probe);
 	fd = client_dial(rig->url);
 	rig_await(rig, probe->stopped[RL_REASON_TIMEOUT_IDLE], 1);
+	rig_assert_watched(rig);
 	deadline_assert_passed(since_ns, DEADLINE_MS);
 	client_close(fd);
 	rig_end(rig);
@@ -406,8 +412,10 @@ first_byte_silent_client_is_cut_and_others_live(void **state)
 {
 	struct rig *rig = *state;
 
-	rig_start(rig, RL_CONFIG());
+	rig_start(rig, RL_CONFIG(.log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(first_byte_timeout_ns)");
 	deadline_try(rig, try_first_byte);
+	rig_assert_watched(rig);
 	rig_end(rig);
 	assert_true(rig->stats.closed[RL_REASON_TIMEOUT_FIRST_BYTE] > 0);
 	assert_true(rig->stats.closed[RL_REASON_PEER_FIN] > 0);

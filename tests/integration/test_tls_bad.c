@@ -188,12 +188,14 @@ tls_handshake_that_takes_too_long_is_cut(void **state)
 	int silent;
 	int half;
 
-	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = RL_MS(100)));
+	rig_start(rig, RL_CONFIG(.tls_handshake_timeout_ns = RL_MS(100), .log_level = RL_LOG_INFO));
+	rig_watch_log(rig, "(tls_handshake_timeout_ns)");
 	tls_listen(rig, &rig_echo);
 	silent = raw_dial(rig);
 	half = raw_dial(rig);
 	client_send_text(half, "\x16\x03\x01");
 	rig_await(rig, rig->probes[0].stopped[RL_REASON_TIMEOUT_HANDSHAKE], 2);
+	rig_assert_watched(rig);
 	assert_int_equal(rig->probes[0].error, -ETIMEDOUT);
 	client_expect_reset(silent);
 	client_expect_reset(half);
