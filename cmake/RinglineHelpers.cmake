@@ -8,7 +8,7 @@ set(RL_SKIP_CODE 77)
 
 # Sanitized programs are slow, and so are busy machines. A test's own patience says what hangs; these
 # limits end what forgot to have any.
-if(RL_SANITIZE OR RL_COVERAGE)
+if(RL_SANITIZE OR RL_COVERAGE OR CMAKE_CROSSCOMPILING)
   set(RL_TIMEOUT_FACTOR 12)
 else()
   set(RL_TIMEOUT_FACTOR 3)
@@ -37,6 +37,10 @@ if(RL_SANITIZE AND EXISTS /proc/sys/vm/mmap_rnd_bits)
       set(RL_TEST_LAUNCHER "${RL_SETARCH}" -R)
     endif()
   endif()
+endif()
+
+if(CMAKE_CROSSCOMPILING_EMULATOR)
+  set(RL_TEST_LAUNCHER ${CMAKE_CROSSCOMPILING_EMULATOR})
 endif()
 
 # rl_test_properties(<ctest name> <label> <timeout in seconds> [<NAME=value>...])

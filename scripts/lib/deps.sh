@@ -12,6 +12,7 @@ deps_packages()
 	clang) echo clang llvm libclang-rt-dev ;;
 	tidy) echo clang-tidy-19 ;;
 	coverage) echo gcovr ;;
+	arm64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
 	model) echo spin relacy-dev gcc g++ ;;
 	*)
 		printf 'deps_packages: there is no group %s\n' "$1" >&2
