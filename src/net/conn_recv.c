@@ -89,7 +89,7 @@ recv_copy_out(struct conn *conn, uint16_t id)
 	struct bufring *bufring = &conn->shard->bufring;
 	const struct bufring_slot *slot = &bufring->slots[id];
 	uint32_t len = slot->len - slot->start;
-	struct chunk *chunk = rli_chunk_take(&conn->shard->recv_pool, len);
+	struct chunk *chunk = rli_chunk_take_any(&conn->shard->recv_pool, len);
 
 	if (chunk == NULL || chunk->capacity < len) {
 		if (chunk != NULL) {

@@ -512,6 +512,43 @@ hoard_that_moves_goes_last(void **state)
 	scene_end();
 }
 
+/* Two sizes of hoards, so that those who go are no neighbours: a little of somebody else fits. */
+static void
+hoards_of_large_pieces_make_room_for_a_small_one(void **state)
+{
+	struct rl_config config =
+		RL_CONFIG(.shards = 1, .sq_entries = 64, .cq_entries = 256, .conns_max = 256,
+			  .recv_buffers = 64, .recv_buffer_bytes = BURST, .recv_pool_bytes = 65536);
+	struct scene reader = { .on = on_put_off };
+	struct scene crawler = { .on = on_put_off };
+	struct sk_sock *peers[HOARDERS];
+	struct sk_sock *peer;
+
+	(void)state;
+	sim_new_with(&config, 59);
+	scene_listen(&reader, TCP, NULL);
+	scene_listen(&crawler, TCP, NULL);
+	sim_lazy(65536);
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		peers[i] = scene_connect(&crawler);
+		scene_write_bytes(peers[i], zeros, i % 2 == 0 ? BURST : BURST * 9 / 16);
+		sim_settle();
+		sim_advance_ns((uint64_t)RL_MS(1));
+	}
+	assert_in_range(crawler.stops[RL_REASON_EVICTED], 1, HOARDERS - 1);
+	crawler.number = crawler.live;
+	peer = scene_connect(&reader);
+	scene_write(peer, "a request");
+	sim_settle();
+	assert_int_equal(reader.live, 1);
+	assert_in_range(crawler.live, crawler.number - 1, crawler.number);
+	for (uint32_t i = 0; i < HOARDERS; i++) {
+		scene_close(peers[i]);
+	}
+	scene_close(peer);
+	scene_end();
+}
+
 /* Puts off nine times, and takes it then; @number: deliveries, @sent: bytes of the first. */
 static int
 on_put_off_for_long(struct scene *scene, struct rl_actor *self, const struct rl_msg *msg)
@@ -578,6 +615,7 @@ main(void)
 		cmocka_unit_test(hoards_of_those_who_never_read_end_nobody_who_reads),
 		cmocka_unit_test(what_is_put_off_is_held_in_recv_pool_bytes),
 		cmocka_unit_test(hoard_that_moves_goes_last),
+		cmocka_unit_test(hoards_of_large_pieces_make_room_for_a_small_one),
 		cmocka_unit_test(what_is_put_off_under_tls_does_not_grow),
 	};
 
