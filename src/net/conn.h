@@ -127,6 +127,7 @@ struct conn {
 	bool auto_pause : 1;
 	bool paused : 1; /* by rl_conn_pause() */
 	bool again : 1; /* RL_MSG_RECV was answered -EAGAIN */
+	bool same : 1; /* it was the last time: what is pending comes again as it is */
 	bool held : 1; /* output was above the high mark at the last flush */
 	bool redeliver : 1; /* what is pending comes again without new bytes */
 	bool starving : 1; /* waited for a buffer: goes to the end of the parked */
@@ -289,8 +290,18 @@ conn_output_is_much(const struct conn *conn)
 /* When its first byte will have waited for too long; UINT64_MAX: it does not wait. */
 uint64_t rli_conn_overdue_ns(const struct conn *conn);
 
-/* It holds more bytes that have arrived than before. */
+/* It holds bytes that have arrived, more than before or not for so long: behind all others. */
 void rli_conn_hoard(struct conn *conn);
+
+/* A byte moved, or may again: idling begins anew, and what it holds is no old hoard. */
+static inline void
+conn_moved(struct conn *conn)
+{
+	conn->active_ns = conn->shard->now_ns;
+	if (conn->arrived_first != NULL) {
+		rli_conn_hoard(conn);
+	}
+}
 
 /*
  * There is no memory for what @conn has received: the worst of those who hold such bytes goes,

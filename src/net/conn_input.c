@@ -4,7 +4,8 @@
  * actor left over), arrived (copied out of the ring while paused), lent (in the ring's buffers).
  * One delivery is what is pending plus at most one slice of the others. What is put off (-EAGAIN)
  * stays where it is, and counts as what was never delivered does; with TLS it is pending, since
- * bytes are decrypted once. Invariants: no byte of a leftover is copied twice, and it never exceeds
+ * bytes are decrypted once. It comes again as it is, so it becomes no more, however often it is put
+ * off. Invariants: no byte of a leftover is copied twice, and it never exceeds
  * recv_pending_max_bytes; a buffer goes home with its last byte.
  */
 #include <errno.h>
@@ -217,6 +218,7 @@ input_answered(struct conn *conn, int answer)
 		return;
 	}
 	conn->again = true;
+	conn->same = true;
 	conn->put_off = conn->writable_owed || conn->actor->rooms_owed > 0 ||
 			conn->actor->forwards_owed > 0;
 	rli_conn_deadline_sync(conn);
@@ -308,13 +310,14 @@ input_deliver_front(struct conn *conn, uint32_t *consumed, int *answer)
 
 /* One delivery of a leftover and what joins it. False: nothing did. */
 static bool
-input_deliver_pending(struct conn *conn, bool again, uint32_t *consumed, int *answer)
+input_deliver_pending(struct conn *conn, bool again, bool same, uint32_t *consumed, int *answer)
 {
 	struct pending *pending = conn->pending;
 
-	if (conn->tls == NULL) {
+	if (!same && conn->tls == NULL) {
 		input_join(conn);
-	} else if (!input_join_plain(conn) && (!again || conn->actor->life == ACTOR_ENDING)) {
+	} else if (!same && !input_join_plain(conn) &&
+		   (!again || conn->actor->life == ACTOR_ENDING)) {
 		return false; /* or the stream has failed, and nothing is delivered any more */
 	}
 	*answer = input_call(
@@ -333,15 +336,17 @@ void
 rli_conn_recv_deliver(struct conn *conn)
 {
 	bool again = conn->redeliver || conn->final_delivered;
+	bool same = conn->same;
 	uint32_t consumed;
 	bool delivered;
 	int answer;
 
 	conn->redeliver = false;
+	conn->same = false;
 	if (conn->pending == NULL) {
 		delivered = input_deliver_front(conn, &consumed, &answer);
 	} else {
-		delivered = input_deliver_pending(conn, again, &consumed, &answer);
+		delivered = input_deliver_pending(conn, again, same, &consumed, &answer);
 	}
 	if (!delivered) {
 		return;

@@ -89,7 +89,7 @@ recv_copy_out(struct conn *conn, uint16_t id)
 	struct bufring *bufring = &conn->shard->bufring;
 	const struct bufring_slot *slot = &bufring->slots[id];
 	uint32_t len = slot->len - slot->start;
-	struct chunk *chunk = rli_chunk_take(&conn->shard->recv_pool, len);
+	struct chunk *chunk = rli_chunk_take_any(&conn->shard->recv_pool, len);
 
 	if (chunk == NULL || chunk->capacity < len) {
 		if (chunk != NULL) {
@@ -148,8 +148,8 @@ recv_hold(struct conn *conn)
 
 		rli_bufring_return(&conn->shard->bufring, id);
 		if (!saved) {
-			list_remove(&conn->parked);
 			rli_conn_cut(conn, RL_REASON_MEMORY, -ENOMEM);
+			rli_conn_recv_discard(conn); /* it is no hoard any more */
 			return;
 		}
 	}
@@ -183,7 +183,7 @@ recv_set_held(struct conn *conn, bool held)
 {
 	conn->held = held;
 	if (!held) {
-		conn->active_ns = conn->shard->now_ns;
+		conn_moved(conn);
 	}
 	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
@@ -330,7 +330,7 @@ recv_done(struct rl_shard *shard, struct op *op, int32_t res, uint32_t flags)
 		counters_add(&shard->counters, recvs, 1);
 		counters_add(&shard->counters, bytes_in, len);
 		conn->bytes_in += len;
-		conn->active_ns = shard->now_ns;
+		conn_moved(conn);
 		if (conn->state == CONN_OPEN && conn->tls == NULL) {
 			conn->until_ns = 0; /* the first byte has come */
 		}
@@ -355,7 +355,7 @@ recv_go_on(struct conn *conn)
 	conn->again = false;
 	conn->put_off = false;
 	conn->redeliver = true;
-	conn->active_ns = conn->shard->now_ns;
+	conn_moved(conn);
 	rli_conn_deadline_sync(conn);
 	rli_conn_deadline_update(conn);
 	rli_conn_mark(conn);

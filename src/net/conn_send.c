@@ -253,7 +253,7 @@ send_progress(struct conn *conn, uint32_t bytes)
 	}
 	counters_add(&shard->counters, bytes_out, bytes);
 	conn->bytes_out += bytes;
-	conn->active_ns = shard->now_ns;
+	conn_moved(conn);
 	output_consume(conn, bytes);
 }
 

@@ -209,6 +209,18 @@ rli_chunk_take(struct chunk_pool *pool, size_t bytes)
 	return chunk;
 }
 
+struct chunk *
+rli_chunk_take_any(struct chunk_pool *pool, size_t bytes)
+{
+	struct chunk *chunk = rli_chunk_take(pool, bytes);
+
+	for (uint8_t class = chunk_class(bytes) + 1; chunk == NULL && class < CHUNK_CLASSES;
+	     class += 1) {
+		chunk = rli_chunk_take(pool, class_bytes[class]);
+	}
+	return chunk;
+}
+
 /* The class keeps one idle span, so that a lone connection doesn't carve anew for every message. */
 static void
 span_became_idle(struct chunk_pool *pool, struct chunk_span *span)

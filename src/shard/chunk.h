@@ -62,6 +62,9 @@ void rli_chunk_pool_fini(struct chunk_pool *pool);
  */
 struct chunk *rli_chunk_take(struct chunk_pool *pool, size_t bytes);
 
+/* The same, or a larger one where that is all there is. */
+struct chunk *rli_chunk_take_any(struct chunk_pool *pool, size_t bytes);
+
 void rli_chunk_give(struct chunk_pool *pool, struct chunk *chunk);
 
 /*

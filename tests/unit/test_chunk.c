@@ -143,10 +143,12 @@ chunk_pool_exhausted_gives_nothing_and_recovers(void **state)
 		assert_null(rli_chunk_take(&pool, class_bytes[class]));
 		assert_null(rli_chunk_take(&pool, 1)); /* nor of another class */
 		assert_null(rli_chunk_take(&pool, CHUNK_BYTES_MAX));
+		assert_null(rli_chunk_take_any(&pool, 1));
 		assert_int_equal(pool.chunks_taken, count);
 
 		rli_chunk_give(&pool, chunks[count / 2]);
-		assert_ptr_equal(rli_chunk_take(&pool, class_bytes[class]), chunks[count / 2]);
+		assert_ptr_equal(rli_chunk_take_any(&pool, 1), chunks[count / 2]);
+		assert_int_equal(chunks[count / 2]->capacity, class_bytes[class]);
 		assert_null(rli_chunk_take(&pool, class_bytes[class]));
 		for (i = 0; i < count; i++) {
 			rli_chunk_give(&pool, chunks[i]);
