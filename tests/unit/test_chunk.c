@@ -148,7 +148,9 @@ chunk_pool_exhausted_gives_nothing_and_recovers(void **state)
 
 		rli_chunk_give(&pool, chunks[count / 2]);
 		assert_ptr_equal(rli_chunk_take_any(&pool, 1), chunks[count / 2]);
-		assert_int_equal(chunks[count / 2]->capacity, class_bytes[class]);
+		/* a span with nothing else in it would rather be cut anew */
+		assert_int_equal(chunks[count / 2]->capacity,
+				 chunks_per_span(class) == 1 ? 256 : class_bytes[class]);
 		assert_null(rli_chunk_take(&pool, class_bytes[class]));
 		for (i = 0; i < count; i++) {
 			rli_chunk_give(&pool, chunks[i]);
