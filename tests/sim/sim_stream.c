@@ -9,14 +9,17 @@
 
 #include "sim_actor_common.h"
 #include "sim_harness.h"
+#include "sim_kernel.h"
 #include "sim_tls.h"
 #include "sim_world.h"
 
 #define SEND_PIECE 4096
 
 static void
-stream_recv(struct stream *stream, const struct rl_msg *msg)
+stream_recv(struct rl_actor *self, struct stream *stream, const struct rl_msg *msg)
 {
+	/* what is the kernel's by now it may write to: none of it is what is delivered */
+	sk_group_scan(&self->shard->ring->group);
 	sim_check(stream->open, "RL_MSG_RECV before RL_MSG_OPEN");
 	sim_check(!stream->eof, "RL_MSG_RECV after RL_MSG_EOF");
 	sim_check(!stream->paused, "RL_MSG_RECV while paused");
@@ -92,7 +95,7 @@ stream_message(struct rl_actor *self, struct stream *stream, const struct rl_msg
 		stream->open = true;
 		break;
 	case RL_MSG_RECV:
-		stream_recv(stream, msg);
+		stream_recv(self, stream, msg);
 		break;
 	case RL_MSG_EOF:
 		sim_check(stream->open && !stream->eof, "RL_MSG_EOF twice or before RL_MSG_OPEN");
