@@ -134,6 +134,11 @@ open_socket(struct rl_shard *shard, const struct url *url, const struct rl_tcp_o
 	}
 	if (shard->net->lookups == shard->config->lookups_max) {
 		counters_add(&shard->counters, lookups_refused, 1);
+		rli_log_limited(shard->log, &shard->net->limit_lookups, shard->now_ns, RL_LOG_WARN,
+				(int)shard->id,
+				"lookups_max = %u is reached: no connection to a host by name is "
+				"opened",
+				shard->config->lookups_max);
 		return -ENOBUFS;
 	}
 	return 0;

@@ -85,6 +85,7 @@ struct net {
 	struct log_limit limit_rate;
 	struct log_limit limit_peer;
 	struct log_limit limit_lookup;
+	struct log_limit limit_lookups;
 	struct log_limit limit_evicted;
 	struct log_limit limit_hoard;
 	struct log_limit limit_pending;

@@ -486,6 +486,7 @@ resolve_above_lookups_max_is_enobufs(void **state)
 	assert_int_equal(rig_open(rig, 0, url_of("two.test", port), &caller, probe, NULL),
 			 -ENOBUFS);
 	assert_int_equal(rig_stats(rig).lookups_refused, 1);
+	rig_assert_logged(rig, "lookups_max = 2 is reached");
 
 	/* an address needs none */
 	assert_int_equal(rig_open(rig, 0, url_of("127.0.0.3", port), &caller, probe, NULL), 0);
