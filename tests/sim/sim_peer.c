@@ -357,7 +357,9 @@ peer_finish(struct peer *peer)
 		return;
 	}
 	sim_tls_end(&peer->tls);
-	peer->link->said[peer->side] = true;
+	if (peer->link != NULL) { /* else the end came before its header did */
+		peer->link->said[peer->side] = true;
+	}
 }
 
 static void

@@ -138,8 +138,13 @@ run_open_listeners(void)
 		options.arg = NULL;
 		run_listen("tcp://[::1]:0", &sim_server_def, &options);
 	}
-	if (run.targets_count > 0 && run.targets[0][0] == 't' && sim_coin()) {
-		/* over TCP, where an end that is cut does not look like a clean one */
+	if (run.targets_count > 0 && run.targets[0][0] == 't' && sim_coin() &&
+	    run.pool_spans == 0) {
+		/*
+		 * Over TCP, where an end that is cut does not look like a clean one. Not where
+		 * memory is short: what it opens is a server of the same shard, so that both could
+		 * wait for memory that the other has, until an eviction or a deadline.
+		 */
 		options.peer_addr_off = true;
 		options.conn.auto_pause = RL_CONN_DEFAULT;
 		options.arg = run.targets[0];
