@@ -20,7 +20,7 @@ from harness import figures, procs, report
 
 CRAWLERS = 10000
 PROCESSES = 4
-ROUNDS = 9
+ROUNDS = 15
 CPU_BAR = 1.25
 P50_BAR = 2.0
 LONGEST_BAR_US = 1000000
