@@ -356,7 +356,7 @@ void rli_conn_deadline_sync(struct conn *conn);
 /* No byte is known to have gone either way for idle_ms, and that is to be judged. */
 bool rli_conn_is_idle(const struct conn *conn);
 
-/* It did: a line says so, and the connection is cut. */
+/* The deadline that @reason names has passed: a line says so, and the connection is cut. */
 void rli_conn_deadline_passed(struct conn *conn, enum rl_reason reason);
 
 /* The timer came (TIMER_CONN). */

@@ -23,7 +23,7 @@ static const struct {
 	[RL_REASON_TIMEOUT_FIRST_BYTE] = { "no byte came", "first_byte_timeout_ns" },
 	[RL_REASON_TIMEOUT_HANDSHAKE] = { "the handshake was not done",
 					  "tls_handshake_timeout_ns" },
-	[RL_REASON_TIMEOUT_CONNECT] = { "nobody took it", "connect_timeout_ns" },
+	[RL_REASON_TIMEOUT_CONNECT] = { "it was not made", "connect_timeout_ns" },
 	[RL_REASON_TIMEOUT_STALL] = { "its peer took nothing", "stall_timeout_ns" },
 	[RL_REASON_TIMEOUT_LINGER] = { "its peer did not close", "linger_timeout_ns" },
 };
